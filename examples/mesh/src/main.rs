@@ -1,0 +1,2 @@
+//! The `mesh` binary.
+fn main() {}
