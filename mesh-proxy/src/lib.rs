@@ -1,1 +1,15 @@
-//! Work in progress.
+//! An embeddable data plane that takes Envoy's v3 API.
+//!
+//! ```text
+//!   bytes ─▸ config (the only place that sees protobuf) ─▸ model (validated values) ─▸ state (immutable snapshot)
+//!                                                                                          │ watched by
+//!            control thread: xds, secrets, DNS, health ─────────────────────────────┐      ▼
+//!                                                                                   └▸ workers: one single-threaded
+//!   downstream ▸ listener ▸ filter chain ▸ network filters ▸ HTTP filters ▸ route ▸ cluster ▸ host ▸ upstream   runtime each
+//! ```
+//!
+//! - [`model`]: what configuration means, as plain values. No protobuf.
+//! - [`filter`]: the traits that users and the built-in filters implement.
+
+pub mod filter;
+pub mod model;

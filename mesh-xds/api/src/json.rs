@@ -9,7 +9,6 @@ use prost::{Message, Name};
 use prost_reflect::{
     DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, ReflectMessage, SerializeOptions, Value,
 };
-use serde::Serialize as _;
 
 use crate::{any::Any, descriptor_pool};
 

@@ -21,7 +21,7 @@ pub mod type_url;
 pub use descriptors::{DESCRIPTOR_SET, descriptor_pool};
 pub use type_url::TypeUrl;
 
-#[allow(missing_docs, rustdoc::all, clippy::all, unreachable_pub)] // generated: Envoy's own pages document it
+#[allow(missing_docs, rustdoc::all, clippy::all, unreachable_pub, dead_code)] // generated: Envoy's own pages document it
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/api.rs"));
 }

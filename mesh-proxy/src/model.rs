@@ -1,0 +1,39 @@
+//! Validated configuration as plain values.
+//!
+//! Nothing here can be half-wrong: what the API allows and this proxy does not carry was rejected by name in the
+//! configuration edge before one of these values was made. Values are immutable and shared in `Arc`s; a change makes a
+//! new value.
+
+mod address;
+mod cluster;
+mod endpoint;
+mod http;
+mod listener;
+mod matcher;
+mod route;
+mod tls;
+
+pub use address::{Address, CidrRange};
+pub use cluster::{
+    CircuitBreakers, Cluster, ClusterKind, DnsFamily, Endpoints, HttpProtocol, LbPolicy, OutlierDetection, PoolOptions,
+    SocketMatch, Thresholds, UpstreamSocket,
+};
+pub use endpoint::{Assignment, Endpoint, HealthStatus, Locality, LocalityEndpoints, Metadata};
+pub use http::{
+    AccessLogConfig, AccessLogFilter, AccessLogFormat, AccessLogSink, ClientCertForwarding, Codec,
+    HttpConnectionManager, HttpFilterEntry, RouteSource, ServerHeader,
+};
+pub use listener::{
+    FilterChain, FilterChainMatch, Listener, ListenerFilters, NetworkFilterEntry, TcpProxy, TerminalFilter,
+    TransportProtocol,
+};
+pub use matcher::{HeaderKey, HeaderMatch, HeaderMatcher, QueryMatcher, StringMatcher};
+pub use route::{
+    Action, AppendAction, ClusterSpecifier, DirectResponse, FilterConfigs, Forward, HashPolicy, HeaderEdit,
+    HeaderEdits, HeaderValueFormat, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect, RedirectPath, RetryOn,
+    RetryPolicy, Route, RouteMatch, RouteTable, RuntimeFraction, VirtualHost, WeightedCluster,
+};
+pub use tls::{
+    CertificateSource, ClientTls, ConfigSource, SanMatcher, SanType, Secret, SecretRef, SecretValue, ServerTls,
+    TlsCommon, TlsVersion, ValidationSource,
+};

@@ -1,0 +1,211 @@
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{ConfigSource, RouteTable, matcher::HeaderMatcher};
+use crate::filter::HttpFilter;
+
+/// `filters.network.http_connection_manager.v3.HttpConnectionManager`.
+#[derive(Clone, Debug)]
+pub struct HttpConnectionManager {
+    /// Prefix of statistics.
+    pub stat_prefix: String,
+    /// Protocol spoken by clients.
+    pub codec: Codec,
+    /// Where the routes are.
+    pub routes: RouteSource,
+    /// Filters in order, without the router that ends them.
+    pub filters: Vec<HttpFilterEntry>,
+    /// Text of the `server` header. Default `envoy`, as tools expect.
+    pub server_name: String,
+    /// What is done with the `server` header.
+    pub server_header: ServerHeader,
+    /// The client's address is trusted as it is on the connection (`use_remote_address`), and appended to XFF.
+    pub use_remote_address: bool,
+    /// Hops of XFF that are trusted.
+    pub xff_trusted_hops: u32,
+    /// XFF is left alone (`skip_xff_append`).
+    pub skip_xff_append: bool,
+    /// `via` to append; empty = none.
+    pub via: String,
+    /// `x-request-id` is made when missing. Default true.
+    pub generate_request_id: bool,
+    /// A request id from outside is kept.
+    pub preserve_external_request_id: bool,
+    /// The request id is copied to the response.
+    pub always_set_request_id_in_response: bool,
+    /// What is done with `x-forwarded-client-cert`.
+    pub forward_client_cert: ClientCertForwarding,
+    /// Fields set in XFCC: `By` and `Hash` always; these as chosen.
+    pub xfcc_subject: bool,
+    /// `URI` in XFCC.
+    pub xfcc_uri: bool,
+    /// `DNS` in XFCC.
+    pub xfcc_dns: bool,
+    /// `Cert` in XFCC.
+    pub xfcc_cert: bool,
+    /// `Chain` in XFCC.
+    pub xfcc_chain: bool,
+    /// Path is normalised by RFC 3986 before anything looks at it.
+    pub normalize_path: bool,
+    /// Adjacent slashes are merged.
+    pub merge_slashes: bool,
+    /// Port is removed from authority for matching and forwarding (`strip_any_host_port`).
+    pub strip_host_port: bool,
+    /// A connection without active streams is closed after this. Default 1 h; zero = never.
+    pub idle_timeout: Duration,
+    /// Longest life of a connection; `None` = unlimited.
+    pub max_connection_duration: Option<Duration>,
+    /// Longest life of a stream; `None` = unlimited.
+    pub max_stream_duration: Option<Duration>,
+    /// A stream without activity is reset after this. Default 5 min; zero = never.
+    pub stream_idle_timeout: Duration,
+    /// The whole request must have arrived in this; zero = no limit (default).
+    pub request_timeout: Duration,
+    /// The request headers must have arrived in this; zero = no limit (default).
+    pub request_headers_timeout: Duration,
+    /// Time between the first and the final GOAWAY. Default 5 s.
+    pub drain_timeout: Duration,
+    /// Most bytes of request headers. Default 60 KiB.
+    pub max_request_headers_bytes: u32,
+    /// Most request headers. Default 100.
+    pub max_headers_count: u32,
+    /// Requests answered on a connection before it is drained; `None` = unlimited.
+    pub max_requests_per_connection: Option<u32>,
+    /// HTTP/2: streams a client may have open. Default 1024 (Envoy ≥ 1.36).
+    pub http2_max_concurrent_streams: u32,
+    /// HTTP/2: stream window, bytes. Default 16 MiB.
+    pub http2_stream_window: u32,
+    /// HTTP/2: connection window, bytes. Default 24 MiB.
+    pub http2_connection_window: u32,
+    /// HTTP/1.0 requests are served.
+    pub accept_http_10: bool,
+    /// Upgrade types that may pass, lower case (`websocket`, `connect`).
+    pub upgrades: Vec<String>,
+    /// Access logs.
+    pub access_log: Vec<AccessLogConfig>,
+    /// Filter metadata namespace of the listener's node that Istio metrics read; unset if the listener gives none.
+    pub tracing_enabled: bool,
+}
+
+/// Protocol spoken by clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Codec {
+    /// ALPN, else found out from the first bytes.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// Where the routes of an HTTP connection manager are.
+#[derive(Clone, Debug)]
+pub enum RouteSource {
+    /// In place.
+    Inline(Arc<RouteTable>),
+    /// By RDS, under this name.
+    Rds {
+        /// Route configuration name.
+        name: String,
+        /// Where from.
+        source: ConfigSource,
+    },
+}
+
+/// What is done with the `server` response header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ServerHeader {
+    /// Overwritten.
+    #[default]
+    Overwrite,
+    /// Set when the upstream sent none.
+    AppendIfAbsent,
+    /// Left alone.
+    PassThrough,
+}
+
+/// What is done with `x-forwarded-client-cert`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertForwarding {
+    /// Removed.
+    #[default]
+    Sanitize,
+    /// Kept if the connection is mutual TLS, else removed.
+    ForwardOnly,
+    /// Appended to if the connection is mutual TLS.
+    AppendForward,
+    /// Replaced by this connection's client certificate.
+    SanitizeSet,
+    /// Kept whatever the connection is.
+    AlwaysForwardOnly,
+}
+
+/// An HTTP filter with its configuration applied.
+#[derive(Clone)]
+pub struct HttpFilterEntry {
+    /// Name from the configuration; keys per-route configuration.
+    pub name: String,
+    /// Off unless a route turns it on.
+    pub disabled: bool,
+    /// The filter.
+    pub filter: Arc<dyn HttpFilter>,
+}
+
+impl std::fmt::Debug for HttpFilterEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HttpFilterEntry({})", self.name)
+    }
+}
+
+/// `accesslog.v3.AccessLog`.
+#[derive(Clone, Debug)]
+pub struct AccessLogConfig {
+    /// Where lines go.
+    pub sink: AccessLogSink,
+    /// What a line says; `None` = Envoy's default line.
+    pub format: AccessLogFormat,
+    /// Which streams are logged; `None` = all.
+    pub filter: Option<AccessLogFilter>,
+}
+
+/// Where access log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogSink {
+    /// A file, opened for appending.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What an access log line says, as configured.
+#[derive(Clone, Debug, Default)]
+pub enum AccessLogFormat {
+    /// Envoy's default text line.
+    #[default]
+    Default,
+    /// A text with command operators.
+    Text(String),
+    /// A JSON object whose string values hold command operators.
+    Json(serde_json::Value),
+}
+
+/// `accesslog.v3.AccessLogFilter`, the carried part.
+#[derive(Clone, Debug)]
+pub enum AccessLogFilter {
+    /// Status code compared: operator and value.
+    Status(std::cmp::Ordering, bool, u32),
+    /// Duration in milliseconds compared, as in `Status`.
+    DurationMillis(std::cmp::Ordering, bool, u32),
+    /// Not a health check request.
+    NotHealthCheck,
+    /// A request header matches.
+    Header(HeaderMatcher),
+    /// Any of these response flags is set; empty = any flag.
+    ResponseFlags(Vec<String>),
+    /// All of them.
+    And(Vec<AccessLogFilter>),
+    /// One of them.
+    Or(Vec<AccessLogFilter>),
+}
