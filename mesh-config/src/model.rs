@@ -1,0 +1,71 @@
+//! The typed model of configuration: Istio's kinds in full, the platform's kinds as far as the mesh reads them.
+//!
+//! The types follow the published APIs field by field; [`Object`] binds one of them to its metadata and to where it
+//! was written.
+
+pub(crate) mod common;
+pub(crate) mod destination_rule;
+pub(crate) mod duration;
+pub(crate) mod envoy_filter;
+pub(crate) mod gateway;
+pub(crate) mod http_match;
+pub(crate) mod http_policy;
+pub(crate) mod kind;
+pub(crate) mod load_balancer;
+pub(crate) mod object;
+pub(crate) mod platform;
+pub(crate) mod request_authentication;
+pub(crate) mod security;
+pub(crate) mod service_entry;
+pub(crate) mod sidecar;
+pub(crate) mod string_match;
+pub(crate) mod traffic_policy;
+pub(crate) mod virtual_service;
+
+pub use self::{
+    common::{
+        Destination, IntOrString, LabelSelector, Percent, PolicyTargetReference, PortSelector, WorkloadSelector,
+        labels_match,
+    },
+    destination_rule::{DestinationRule, Subset},
+    duration::{Duration, DurationError},
+    envoy_filter::EnvoyFilter,
+    gateway::{Gateway, Port, Server, ServerTlsMode, ServerTlsSettings, TlsCertificate, TlsProtocol},
+    http_match::HttpMatchRequest,
+    http_policy::{
+        CorsPolicy, FaultAbort, FaultDelay, HeaderOperations, Headers, HttpFaultInjection, HttpRetry,
+        UnmatchedPreflights,
+    },
+    kind::{Kind, UnknownKind},
+    load_balancer::{
+        ConsistentHashLb, CookieAttribute, HttpCookie, LoadBalancerSettings, LocalityDistribute, LocalityFailover,
+        LocalityLbSetting, Maglev, RingHash, SimpleLb, WarmupConfiguration,
+    },
+    object::{DEFAULT_NAMESPACE, KindSpec, Object, ObjectKey, ObjectMeta, SourceLocation, Spec},
+    platform::{
+        ConfigMap, Container, ContainerPort, EndpointConditions, EndpointSlice, KubeServicePort, Namespace, Node,
+        ObjectReference, Pod, PodIp, PodSpec, PodStatus, Secret, Service, ServiceAccount, ServiceSpec, SliceEndpoint,
+        SlicePort,
+    },
+    request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication},
+    security::{
+        AuthorizationAction, AuthorizationPolicy, Condition, ExtensionProvider, MutualTls, MutualTlsMode, Operation,
+        PeerAuthentication, Rule, RuleFrom, RuleTo, Source,
+    },
+    service_entry::{Location, Resolution, ServiceEntry, ServicePort, WorkloadEntry},
+    sidecar::{
+        CaptureMode, IstioEgressListener, IstioIngressListener, OutboundTrafficPolicy, OutboundTrafficPolicyMode,
+        Sidecar,
+    },
+    string_match::StringMatch,
+    traffic_policy::{
+        ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, HttpSettings, OutlierDetection,
+        PortTrafficPolicy, ProxyProtocol, ProxyProtocolVersion, RetryBudget, TcpKeepalive, TcpSettings, TrafficPolicy,
+        TunnelSettings,
+    },
+    virtual_service::{
+        Delegate, HttpBody, HttpDirectResponse, HttpMirrorPolicy, HttpRedirect, HttpRewrite, HttpRoute,
+        HttpRouteDestination, L4MatchAttributes, RedirectPort, RegexRewrite, RouteDestination, TcpRoute,
+        TlsMatchAttributes, TlsRoute, VirtualService,
+    },
+};
