@@ -11,5 +11,6 @@
 //! - [`model`]: what configuration means, as plain values. No protobuf.
 //! - [`filter`]: the traits that users and the built-in filters implement.
 
+mod body;
 pub mod filter;
 pub mod model;
