@@ -1,1 +1,6 @@
-//! Work in progress.
+//! Workload identity.
+
+pub mod api;
+pub mod clock;
+pub mod issuer;
+pub mod spiffe;

@@ -1,0 +1,127 @@
+//! A CA certificate with its key, ready to sign: shared by the issuers that hold their key in this process.
+
+use std::{fmt, sync::Arc, time::SystemTime};
+
+use rcgen::Issuer;
+use rustls_pki_types::CertificateDer;
+
+use super::{
+    IssueRequest, IssuedCertificate,
+    error::IssueError,
+    policy::IssuancePolicy,
+    template::{self, Validity},
+};
+use crate::spiffe::{KeyError, PrivateKey, RuleBroken, TrustBundle, key::Signer, verify, x509::Facts};
+
+pub(super) struct Authority {
+    issuer: Issuer<'static, Signer>,
+    validity: Validity,
+    /// Between the leaf and the root: this authority's own certificate unless it is the root.
+    intermediates: Vec<CertificateDer<'static>>,
+    root: CertificateDer<'static>,
+    bundle: Arc<TrustBundle>,
+    policy: IssuancePolicy,
+}
+
+/// Why a certificate and a key do not make an authority.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum AuthorityError {
+    #[error("{0}")]
+    Profile(#[from] RuleBroken),
+    #[error("the private key does not belong to the certificate")]
+    KeyMismatch,
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl Authority {
+    /// An authority that is its own root.
+    pub(super) fn self_signed(
+        certificate: CertificateDer<'static>,
+        key: &PrivateKey,
+        bundle: Arc<TrustBundle>,
+        policy: IssuancePolicy,
+    ) -> Result<Self, AuthorityError> {
+        let facts = Facts::parse(&certificate).map_err(AuthorityError::Malformed)?;
+        if key.public_key_der()? != facts.public_key {
+            return Err(AuthorityError::KeyMismatch);
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key.to_signer()?)
+            .map_err(|e| AuthorityError::Malformed(e.to_string()))?;
+        let validity = Validity { not_before: facts.not_before, not_after: facts.not_after };
+        Ok(Self { issuer, validity, intermediates: Vec::new(), root: certificate, bundle, policy })
+    }
+
+    pub(super) fn bundle(&self) -> &Arc<TrustBundle> {
+        &self.bundle
+    }
+
+    pub(super) fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Template, sign, verify.
+    pub(super) fn issue(&self, request: &IssueRequest, now: SystemTime) -> Result<IssuedCertificate, IssueError> {
+        let own = self.bundle.trust_domain();
+        if request.id.trust_domain() != own {
+            let asked = request.id.trust_domain().to_string();
+            return Err(IssueError::TrustDomain { issuer: own.to_string(), asked });
+        }
+        request.csr.check_names(&request.id, &request.dns_names)?;
+        if now < self.validity.not_before || now >= self.validity.not_after {
+            return Err(IssueError::SignerNotValid);
+        }
+        let lifetime = self.policy.grant(request.lifetime);
+        let validity = Validity::new(now, self.policy.backdate, lifetime).within(self.validity);
+        let params = template::leaf(&request.id, &request.dns_names, request.csr.is_rsa(), validity)?;
+        let leaf = params
+            .signed_by(request.csr.public_key(), &self.issuer)
+            .map_err(|e| IssueError::Sign(e.to_string()))?
+            .der()
+            .clone();
+        self.verify_signed(leaf, request, validity, now)
+    }
+
+    /// What leaves here is looked at as a peer would look at it.
+    fn verify_signed(
+        &self,
+        leaf: CertificateDer<'static>,
+        request: &IssueRequest,
+        validity: Validity,
+        now: SystemTime,
+    ) -> Result<IssuedCertificate, IssueError> {
+        let verified = verify(&leaf, &self.intermediates, &self.bundle, now)?;
+        let facts = Facts::parse(&leaf).map_err(IssueError::Sign)?;
+        for (same, what) in [
+            (verified.id == request.id, "identity"),
+            (facts.public_key == request.csr.public_key_der(), "public key"),
+            (facts.dns_sans == request.dns_names, "list of DNS names"),
+            (verified.not_before == validity.not_before && verified.not_after == validity.not_after, "validity"),
+        ] {
+            if !same {
+                return Err(IssueError::Mismatch(what));
+            }
+        }
+        let mut chain = vec![leaf];
+        chain.extend(self.intermediates.iter().cloned());
+        Ok(IssuedCertificate {
+            chain,
+            root: self.root.clone(),
+            id: verified.id,
+            serial: verified.serial,
+            not_before: verified.not_before,
+            not_after: verified.not_after,
+        })
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("bundle", &self.bundle)
+            .field("validity", &self.validity)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,84 @@
+//! Suites that anyone's [`CertIssuer`] or [`CaStore`] can run in its tests. They panic with what is wrong.
+#![allow(clippy::unwrap_used)] // a conformance suite reports by panicking
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    CaStore, CertIssuer, Csr, CsrError, IssueError, IssueRequest,
+    store::{StoreError, StoreItem},
+};
+use crate::spiffe::{KeyType, PrivateKey, SpiffeId, verify};
+
+/// Checks the contract of [`CertIssuer`]. `now` is the time on the issuer's clock.
+///
+/// # Panics
+/// When the contract is broken.
+pub async fn check_issuer(issuer: &dyn CertIssuer, now: SystemTime) {
+    let trust_domain = issuer.trust_bundle().trust_domain().clone();
+    let id = SpiffeId::for_workload(&trust_domain, "conformance", "alice").unwrap();
+    let mut serials = BTreeSet::new();
+    for kind in [KeyType::EcdsaP256, KeyType::EcdsaP384, KeyType::Ed25519, KeyType::Rsa2048] {
+        let key = PrivateKey::generate(kind).unwrap();
+        let csr = Csr::from_pem(&Csr::create_pem(&key, &id, &[]).unwrap()).unwrap();
+        let request = IssueRequest { csr, id: id.clone(), dns_names: vec![], lifetime: Some(Duration::from_secs(60)) };
+        let issued = issuer.issue(request).await.unwrap_or_else(|e| panic!("{kind}: {e}"));
+        let (leaf, rest) = issued.chain.split_first().expect("the chain has a leaf");
+        let seen = verify(leaf, rest, &issuer.trust_bundle(), now).unwrap_or_else(|e| panic!("{kind}: {e}"));
+        assert_eq!(seen.id, id, "the id is the one granted");
+        assert!(seen.not_after <= now + Duration::from_secs(60), "a wished lifetime is not exceeded");
+        assert!(seen.not_before <= now, "validity has begun");
+        assert!(seen.not_after <= issuer.expires(), "no leaf outlives its signer");
+        assert!(seen.serial.len() >= 16, "serial numbers have 64 bits or more");
+        assert!(serials.insert(seen.serial), "serial numbers never repeat");
+    }
+    refuses_foreign_names(issuer, &id).await;
+    cuts_lifetimes(issuer, &id).await;
+}
+
+async fn refuses_foreign_names(issuer: &dyn CertIssuer, id: &SpiffeId) {
+    let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+    let bob = SpiffeId::for_workload(id.trust_domain(), "conformance", "bob").unwrap();
+    let csr = Csr::from_pem(&Csr::create_pem(&key, &bob, &[]).unwrap()).unwrap();
+    let request = IssueRequest { csr, id: id.clone(), dns_names: vec![], lifetime: None };
+    let refused = issuer.issue(request).await;
+    assert!(matches!(refused, Err(IssueError::Csr(CsrError::ForeignName(_)))), "{refused:?}");
+
+    let dns = ["example.com".to_owned()];
+    let csr = Csr::from_pem(&Csr::create_pem(&key, id, &dns).unwrap()).unwrap();
+    let request = IssueRequest { csr: csr.clone(), id: id.clone(), dns_names: vec![], lifetime: None };
+    let refused = issuer.issue(request).await;
+    assert!(matches!(refused, Err(IssueError::Csr(CsrError::ForeignName(_)))), "{refused:?}");
+
+    let stranger = SpiffeId::parse("spiffe://stranger.example/ns/a/sa/b").unwrap();
+    let csr = Csr::from_pem(&Csr::create_pem(&key, &stranger, &[]).unwrap()).unwrap();
+    let request = IssueRequest { csr, id: stranger, dns_names: vec![], lifetime: None };
+    let refused = issuer.issue(request).await;
+    assert!(matches!(refused, Err(IssueError::TrustDomain { .. })), "{refused:?}");
+}
+
+async fn cuts_lifetimes(issuer: &dyn CertIssuer, id: &SpiffeId) {
+    let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+    let csr = Csr::from_pem(&Csr::create_pem(&key, id, &[]).unwrap()).unwrap();
+    let request = IssueRequest { csr, id: id.clone(), dns_names: vec![], lifetime: Some(Duration::MAX) };
+    let issued = issuer.issue(request).await.expect("a long wish is cut, not refused");
+    assert!(issued.not_after <= issuer.expires(), "no leaf outlives its signer");
+}
+
+/// Checks the contract of [`CaStore`] on an empty store.
+///
+/// # Panics
+/// When the contract is broken.
+pub async fn check_store(store: &dyn CaStore) {
+    for item in StoreItem::ALL {
+        assert!(store.load(item).await.unwrap().is_none(), "an empty store has nothing");
+        store.create(item, b"one").await.unwrap();
+        assert_eq!(store.load(item).await.unwrap().unwrap().as_slice(), b"one");
+        assert!(matches!(store.create(item, b"two").await, Err(StoreError::Exists(_))), "create never overwrites");
+        assert_eq!(store.load(item).await.unwrap().unwrap().as_slice(), b"one");
+        store.replace(item, b"three").await.unwrap();
+        assert_eq!(store.load(item).await.unwrap().unwrap().as_slice(), b"three");
+    }
+}

@@ -1,0 +1,26 @@
+//! SPIFFE's names and documents: ids, trust domains, bundles, X.509-SVIDs, and the rules they must keep.
+//!
+//! | type | standard |
+//! |---|---|
+//! | [`TrustDomain`], [`SpiffeId`] | SPIFFE-ID.md section 2 |
+//! | [`TrustBundle`], [`TrustBundles`] | SPIFFE_Trust_Domain_and_Bundle.md (the X.509 part, in PEM) |
+//! | [`X509Svid`], [`verify`](crate::spiffe::verify()), [`Rule`] | X509-SVID.md sections 2 to 5 |
+
+mod bundle;
+mod id;
+pub(crate) mod key;
+mod pem;
+mod rule;
+mod svid;
+mod trust_domain;
+mod verify;
+pub(crate) mod x509;
+
+pub use bundle::{BundleError, BundleSource, TrustBundle, TrustBundles, TrustRoot};
+pub use id::{MAX_ID_LENGTH, SpiffeId, SpiffeIdError};
+pub use key::{KeyError, KeyType, PrivateKey};
+pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
+pub use rule::{Place, Rule, RuleBroken};
+pub use svid::{SvidError, X509Svid};
+pub use trust_domain::{MAX_TRUST_DOMAIN_LENGTH, TrustDomain, TrustDomainError};
+pub use verify::{VerifiedSvid, check_leaf, check_signing, verify, verify_pem};
