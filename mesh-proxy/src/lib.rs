@@ -9,8 +9,10 @@
 //! ```
 //!
 //! - [`model`]: what configuration means, as plain values. No protobuf.
+//! - [`route`]: from a request to its route.
 //! - [`filter`]: the traits that users and the built-in filters implement.
 
 mod body;
 pub mod filter;
 pub mod model;
+pub mod route;

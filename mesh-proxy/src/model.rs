@@ -27,7 +27,7 @@ pub use listener::{
     FilterChain, FilterChainMatch, Listener, ListenerFilters, NetworkFilterEntry, TcpProxy, TerminalFilter,
     TransportProtocol,
 };
-pub use matcher::{HeaderKey, HeaderMatch, HeaderMatcher, QueryMatcher, StringMatcher};
+pub use matcher::{HeaderKey, HeaderMatch, HeaderMatcher, HeaderView, QueryMatcher, StringMatcher};
 pub use route::{
     Action, AppendAction, ClusterSpecifier, DirectResponse, FilterConfigs, Forward, HashPolicy, HeaderEdit,
     HeaderEdits, HeaderValueFormat, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect, RedirectPath, RetryOn,

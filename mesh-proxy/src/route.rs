@@ -1,0 +1,135 @@
+//! Finding the route of a request, as Envoy does: a virtual host by authority, then the first of its routes that matches.
+//!
+//! [`Routes`] is a route table compiled for searching: immutable, shared by all workers. Finding allocates nothing unless
+//! the authority has upper case letters and is longer than 256 bytes.
+
+mod hosts;
+mod matching;
+
+use std::sync::Arc;
+
+use ::http::{HeaderMap, StatusCode};
+use hosts::Hosts;
+
+use crate::{
+    filter::TlsInfo,
+    model::{
+        Action, FilterConfigs, HeaderEdits, HeaderView, Metadata, PathMatch, Redirect, Route, RouteMatch, RouteTable,
+        VirtualHost,
+    },
+};
+
+/// A route table compiled for searching.
+#[derive(Debug)]
+pub struct Routes {
+    table: Arc<RouteTable>,
+    hosts: Hosts,
+    to_https: Arc<Route>,
+}
+
+/// What a route is chosen by.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteInput<'a> {
+    /// `:authority` or `Host`, with its port if it has one.
+    pub authority: &'a str,
+    /// Path and query; empty for a plain `CONNECT`.
+    pub path: &'a str,
+    /// Method.
+    pub method: &'a str,
+    /// Headers.
+    pub headers: &'a HeaderMap,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// One random number for this request. The weighted cluster should be picked with the same one, as Envoy does.
+    pub random: u64,
+    /// TLS facts of the downstream connection.
+    pub tls: Option<&'a TlsInfo>,
+    /// The client is internal (`x-envoy-internal`): virtual hosts that redirect external clients to HTTPS let it pass.
+    pub internal: bool,
+}
+
+impl<'a> RouteInput<'a> {
+    pub(crate) fn view(&self) -> HeaderView<'a> {
+        HeaderView {
+            method: self.method,
+            path: self.path,
+            authority: self.authority,
+            scheme: self.scheme,
+            headers: self.headers,
+        }
+    }
+}
+
+/// The chosen virtual host and route.
+#[derive(Clone, Debug)]
+pub struct RouteFound {
+    /// Virtual host.
+    pub virtual_host: Arc<VirtualHost>,
+    /// Route. A redirect to HTTPS if the virtual host requires TLS and the request came without.
+    pub route: Arc<Route>,
+}
+
+impl Routes {
+    /// Makes the search tables. The table was validated: no domain occurs twice.
+    #[must_use]
+    pub fn compile(table: Arc<RouteTable>) -> Self {
+        let hosts = Hosts::new(&table);
+        Self { table, hosts, to_https: Arc::new(https_redirect()) }
+    }
+
+    /// The table this was made of.
+    #[must_use]
+    pub fn table(&self) -> &Arc<RouteTable> {
+        &self.table
+    }
+
+    /// The virtual host for an authority (`:authority` or `Host`, port included).
+    #[must_use]
+    pub fn virtual_host(&self, authority: &str) -> Option<&Arc<VirtualHost>> {
+        self.hosts.find(authority).and_then(|at| self.table.virtual_hosts.get(at))
+    }
+
+    /// The route of a request; `None` if no virtual host or no route of it matches.
+    #[must_use]
+    pub fn find(&self, request: &RouteInput<'_>) -> Option<RouteFound> {
+        let virtual_host = self.virtual_host(request.authority)?;
+        let must_redirect = match virtual_host.require_tls {
+            Some(true) => true,
+            Some(false) => !request.internal,
+            None => false,
+        };
+        let route = if must_redirect && request.scheme != "https" {
+            &self.to_https
+        } else {
+            let path = matching::without_query(request.path);
+            virtual_host.routes.iter().find(|route| matching::matches(&route.matches, request, path))?
+        };
+        Some(RouteFound { virtual_host: virtual_host.clone(), route: route.clone() })
+    }
+}
+
+/// Envoy's redirect for `require_tls`: 301 to the same place by HTTPS.
+fn https_redirect() -> Route {
+    let redirect =
+        Redirect { scheme: Some("https".into()), status: Some(StatusCode::MOVED_PERMANENTLY), ..Redirect::default() };
+    Route {
+        name: String::new(),
+        matches: RouteMatch {
+            path: PathMatch::Prefix(String::new()),
+            ignore_case: false,
+            headers: Vec::new(),
+            query: Vec::new(),
+            grpc: false,
+            fraction: None,
+            tls_presented: None,
+            tls_validated: None,
+        },
+        action: Action::Redirect(Box::new(redirect)),
+        edits: HeaderEdits::default(),
+        filter_config: FilterConfigs::default(),
+        metadata: Metadata::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
