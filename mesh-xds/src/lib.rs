@@ -1,1 +1,3 @@
-//! Work in progress.
+//! xDS for both ends of the wire.
+#[cfg(feature = "translate")]
+pub mod discovery;
