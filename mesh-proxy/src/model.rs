@@ -20,7 +20,7 @@ pub use cluster::{
 };
 pub use endpoint::{Assignment, Endpoint, HealthStatus, Locality, LocalityEndpoints, Metadata};
 pub use http::{
-    AccessLogConfig, AccessLogFilter, AccessLogFormat, AccessLogSink, ClientCertForwarding, Codec,
+    AccessLogConfig, AccessLogFilter, AccessLogFormat, AccessLogSink, ClientCertForwarding, Codec, Comparison,
     HttpConnectionManager, HttpFilterEntry, RouteSource, ServerHeader,
 };
 pub use listener::{

@@ -13,6 +13,9 @@ pub struct Cluster {
     pub kind: ClusterKind,
     /// How one of them is picked.
     pub lb: LbPolicy,
+    /// A locality is picked by its weight first (`locality_weighted_lb_config`, `wrr_locality`); `false`: locality weights
+    /// are not looked at.
+    pub locality_weighted: bool,
     /// TCP connect. Default 5 s.
     pub connect_timeout: Duration,
     /// Circuit breakers by priority.

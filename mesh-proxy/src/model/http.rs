@@ -191,13 +191,39 @@ pub enum AccessLogFormat {
     Json(serde_json::Value),
 }
 
+/// `accesslog.v3.ComparisonFilter.Op`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Equal.
+    Equal,
+    /// Not equal.
+    NotEqual,
+    /// At least.
+    AtLeast,
+    /// At most.
+    AtMost,
+}
+
+impl Comparison {
+    /// Whether `left` compares so to `right`.
+    #[must_use]
+    pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
+        match self {
+            Comparison::Equal => left == right,
+            Comparison::NotEqual => left != right,
+            Comparison::AtLeast => left >= right,
+            Comparison::AtMost => left <= right,
+        }
+    }
+}
+
 /// `accesslog.v3.AccessLogFilter`, the carried part.
 #[derive(Clone, Debug)]
 pub enum AccessLogFilter {
-    /// Status code compared: operator and value.
-    Status(std::cmp::Ordering, bool, u32),
-    /// Duration in milliseconds compared, as in `Status`.
-    DurationMillis(std::cmp::Ordering, bool, u32),
+    /// The response status compares so to the value.
+    Status(Comparison, u32),
+    /// The duration in milliseconds compares so to the value.
+    DurationMillis(Comparison, u32),
     /// Not a health check request.
     NotHealthCheck,
     /// A request header matches.
