@@ -8,11 +8,13 @@
 //!   downstream ▸ listener ▸ filter chain ▸ network filters ▸ HTTP filters ▸ route ▸ cluster ▸ host ▸ upstream   runtime each
 //! ```
 //!
+//! - [`config`]: messages into the model, or a rejection that names the field.
 //! - [`model`]: what configuration means, as plain values. No protobuf.
 //! - [`route`]: from a request to its route.
 //! - [`filter`]: the traits that users and the built-in filters implement.
 
 mod body;
+pub mod config;
 pub mod filter;
 pub mod model;
 pub mod route;
