@@ -16,5 +16,5 @@ pub use flags::ResponseFlags;
 pub use http::{Flow, HttpFilter, HttpStream, Outcome};
 pub use info::{ConnectionInfo, StreamInfo, Timings, TlsInfo};
 pub use network::{NetworkFilter, NetworkFlow};
-pub use registry::{FactoryError, FilterRegistry, HttpFilterFactory, NetworkFilterFactory};
+pub use registry::{FactoryError, FilterContext, FilterRegistry, HttpFilterFactory, NetworkFilterFactory};
 pub use reply::LocalReply;

@@ -12,9 +12,11 @@
 //! - [`model`]: what configuration means, as plain values. No protobuf.
 //! - [`route`]: from a request to its route.
 //! - [`filter`]: the traits that users and the built-in filters implement.
+//! - [`stats`]: counters, gauges and histograms under Envoy's names.
 
 mod body;
 pub mod config;
 pub mod filter;
 pub mod model;
 pub mod route;
+pub mod stats;

@@ -3,6 +3,7 @@ use std::{any::Any, collections::HashMap, fmt, sync::Arc};
 use mesh_xds_api::{TypeUrl, any::Any as ProtoAny};
 
 use super::{HttpFilter, NetworkFilter};
+use crate::stats::Stats;
 
 /// Why a factory refuses a configuration. Becomes a NACK that names the resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +22,16 @@ impl FactoryError {
     }
 }
 
+/// Where a filter is made, for what its configuration does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct FilterContext<'a> {
+    /// Registry for its statistics.
+    pub stats: &'a Stats,
+    /// Prefix of its statistics, with the dot that ends it: `http.PREFIX.` of the connection manager; empty for network
+    /// filters.
+    pub stat_prefix: &'a str,
+}
+
 /// Makes HTTP filters of one type.
 pub trait HttpFilterFactory: Send + Sync + 'static {
     /// Type URLs of the filter's configuration, and of its per-route configuration where it is another one.
@@ -30,7 +41,7 @@ pub trait HttpFilterFactory: Send + Sync + 'static {
     ///
     /// # Errors
     /// Every field that is not carried must be refused by name.
-    fn filter(&self, config: &ProtoAny) -> Result<Arc<dyn HttpFilter>, FactoryError>;
+    fn filter(&self, config: &ProtoAny, context: &FilterContext<'_>) -> Result<Arc<dyn HttpFilter>, FactoryError>;
 
     /// Per-route configuration, as the filter will ask for it with
     /// [`route_config`](super::HttpStream::route_config).
@@ -51,7 +62,7 @@ pub trait NetworkFilterFactory: Send + Sync + 'static {
     ///
     /// # Errors
     /// Every field that is not carried must be refused by name.
-    fn filter(&self, config: &ProtoAny) -> Result<Arc<dyn NetworkFilter>, FactoryError>;
+    fn filter(&self, config: &ProtoAny, context: &FilterContext<'_>) -> Result<Arc<dyn NetworkFilter>, FactoryError>;
 }
 
 /// Filters by type URL. Cheap to clone.
