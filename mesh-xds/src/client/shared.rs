@@ -1,0 +1,163 @@
+//! What handles, watches and the driver share: the protocol core and a slot per watch, under one short lock.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{ClientConfig, ClientStatus};
+use crate::{
+    TypeUrl,
+    protocol::client::{ClientState, Overdue, Update, UpdateId, Verdict},
+};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    core: Mutex<Core>,
+    /// Tells the driver that the core has something to send.
+    pub(super) wake: Notify,
+    pub(super) stop: CancellationToken,
+    pub(super) status: watch::Sender<ClientStatus>,
+    initial_fetch_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) state: ClientState,
+    slots: HashMap<TypeUrl, Slot>,
+    next_watch: u64,
+}
+
+/// Where a watch finds its events: one update and one notice at most.
+#[derive(Debug)]
+struct Slot {
+    watch: u64,
+    ready: Arc<Notify>,
+    update: Option<Update>,
+    overdue: Option<Overdue>,
+}
+
+/// What a watch finds in its slot.
+pub(super) enum Taken {
+    Update(Update),
+    Overdue(Overdue),
+    Nothing,
+    /// Another watch of the type has taken its place.
+    Replaced,
+}
+
+/// Ends the client when the last one is dropped.
+#[derive(Debug)]
+pub(super) struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
+}
+
+impl Shared {
+    pub(super) fn new(state: ClientState, config: &ClientConfig) -> Self {
+        Self {
+            core: Mutex::new(Core { state, slots: HashMap::new(), next_watch: 0 }),
+            wake: Notify::new(),
+            stop: CancellationToken::new(),
+            status: watch::Sender::new(ClientStatus::default()),
+            initial_fetch_timeout: config.initial_fetch_timeout,
+        }
+    }
+
+    pub(super) fn initial_fetch_timeout(&self) -> Duration {
+        self.initial_fetch_timeout
+    }
+
+    /// Changes the core and wakes the driver.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Core) -> T) -> T {
+        let result = change(&mut self.core.lock());
+        self.wake.notify_one();
+        result
+    }
+
+    /// Changes the core from within the driver.
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Core) -> T) -> T {
+        f(&mut self.core.lock())
+    }
+
+    pub(super) fn answer(&self, type_url: &TypeUrl, id: UpdateId, verdict: Verdict) {
+        self.change(|core| core.state.answer(type_url, id, verdict));
+    }
+}
+
+impl Core {
+    /// Makes a slot for a watch of `type_url`, instead of an earlier one.
+    pub(super) fn open_slot(&mut self, type_url: &TypeUrl) -> (u64, Arc<Notify>) {
+        self.close_slot(type_url, None);
+        self.next_watch += 1;
+        let ready = Arc::new(Notify::new());
+        let slot = Slot { watch: self.next_watch, ready: ready.clone(), update: None, overdue: None };
+        self.slots.insert(type_url.clone(), slot);
+        (self.next_watch, ready)
+    }
+
+    /// Takes the slot away, if it is `watch`'s (or anybody's), and with it the subscription.
+    pub(super) fn close_slot(&mut self, type_url: &TypeUrl, watch: Option<u64>) {
+        let Some(slot) = self.slots.get(type_url) else { return };
+        if watch.is_some_and(|w| w != slot.watch) {
+            return;
+        }
+        if let Some(slot) = self.slots.remove(type_url) {
+            slot.ready.notify_one();
+            if let Some(update) = slot.update {
+                self.state.answer(type_url, update.id, super::watch::dropped());
+            }
+        }
+        self.state.unwatch(type_url);
+    }
+
+    pub(super) fn take(&mut self, type_url: &TypeUrl, watch: u64) -> Taken {
+        let Some(slot) = self.slots.get_mut(type_url).filter(|s| s.watch == watch) else { return Taken::Replaced };
+        if let Some(update) = slot.update.take() {
+            return Taken::Update(update);
+        }
+        slot.overdue.take().map_or(Taken::Nothing, Taken::Overdue)
+    }
+
+    /// Whether the slot is still `watch`'s.
+    pub(super) fn is_open(&self, type_url: &TypeUrl, watch: u64) -> bool {
+        self.slots.get(type_url).is_some_and(|s| s.watch == watch)
+    }
+
+    /// Puts what the protocol core has for its consumers into their slots.
+    pub(super) fn deliver(&mut self, now: Instant) {
+        while let Some(update) = self.state.poll_update() {
+            match self.slots.get_mut(&update.type_url) {
+                Some(slot) => {
+                    slot.update = Some(update);
+                    slot.ready.notify_one();
+                }
+                // Nobody watches any more: let the server go on.
+                None => self.state.answer(&update.type_url.clone(), update.id, Verdict::Accepted),
+            }
+        }
+        while let Some(overdue) = self.state.poll_overdue(now) {
+            let Some(slot) = self.slots.get_mut(&overdue.type_url) else { continue };
+            match &mut slot.overdue {
+                Some(told) => {
+                    told.wildcard |= overdue.wildcard;
+                    told.names.extend(overdue.names);
+                    told.names.sort();
+                    told.names.dedup();
+                }
+                none => *none = Some(overdue),
+            }
+            slot.ready.notify_one();
+        }
+    }
+}

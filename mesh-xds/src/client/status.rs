@@ -1,0 +1,53 @@
+//! The state of a client, for operators.
+
+use std::{collections::HashMap, time::Instant};
+
+use crate::{TypeUrl, protocol::client::TypeStatus};
+
+/// The state of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientStatus {
+    /// The connection.
+    pub connection: Connection,
+    /// Streams opened so far.
+    pub streams: u64,
+    /// Attempts and streams that failed so far.
+    pub failures: u64,
+    /// Why the last one failed. Stays after a later success.
+    pub last_error: Option<String>,
+    /// The types watched.
+    pub types: HashMap<TypeUrl, TypeStatus>,
+}
+
+/// The state of a client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Connecting.
+    Connecting,
+    /// Connected, and the stream was opened.
+    Connected {
+        /// When.
+        since: Instant,
+    },
+    /// Waiting before the next attempt.
+    Waiting {
+        /// When that is.
+        until: Instant,
+    },
+    /// Ended.
+    Closed,
+}
+
+impl Default for ClientStatus {
+    fn default() -> Self {
+        Self { connection: Connection::Connecting, streams: 0, failures: 0, last_error: None, types: HashMap::new() }
+    }
+}
+
+impl ClientStatus {
+    /// Whether a stream is open.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.connection, Connection::Connected { .. })
+    }
+}

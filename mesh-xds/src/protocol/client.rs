@@ -1,0 +1,210 @@
+//! The client's half: one [`ClientState`] per client, which outlives its streams.
+//!
+//! ```text
+//! watch / subscribe / unsubscribe ─┐                        ┌─► poll(): next Request, by order of types
+//! connected / disconnected ────────┼──►  ClientState  ──────┼─► poll_update(): one Update per type at a time
+//! handle(Response) ────────────────┤                        └─► poll_overdue(): names nobody answered in time
+//! answer(Verdict) ─────────────────┘
+//! ```
+//!
+//! Updates have one form in both variants: what is new or changed, and what is gone. Each must be answered with a
+//! [`Verdict`], which becomes the acknowledgement or the refusal; the next update of the type waits for it.
+
+mod requests;
+mod state;
+mod updates;
+
+use std::time::{Duration, Instant};
+
+use self::state::{Queued, TypeState};
+use super::{DecodeError, Response, Subscription, Variant};
+use crate::{Resource, ResourceName, TypeUrl, Version};
+
+/// Responses of one type that may wait unread before [`ClientState::is_full`].
+const MAX_QUEUED: usize = 16;
+
+/// Ties a verdict to an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpdateId(u64);
+
+/// What changed for one type.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// To be given back with the verdict.
+    pub id: UpdateId,
+    /// The type.
+    pub type_url: TypeUrl,
+    /// New or changed resources.
+    pub added: Vec<Resource>,
+    /// Names that do not exist, or no longer.
+    pub removed: Vec<ResourceName>,
+}
+
+/// The consumer's answer to an [`Update`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of it is in force.
+    Accepted,
+    /// It is refused.
+    Rejected {
+        /// Why. Becomes the refusal's message.
+        message: String,
+        /// If not empty: only these were refused, the rest of the update is in force. Otherwise none of it is.
+        resources: Vec<ResourceName>,
+    },
+}
+
+/// Names that were not answered in time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// The type.
+    pub type_url: TypeUrl,
+    /// Whether the wildcard was not answered.
+    pub wildcard: bool,
+    /// Names that were not answered.
+    pub names: Vec<ResourceName>,
+}
+
+/// A type as the client stands to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TypeStatus {
+    /// Resources held.
+    pub resources: usize,
+    /// Updates accepted.
+    pub accepted: u64,
+    /// Updates refused.
+    pub rejected: u64,
+    /// SotW: the version last accepted.
+    pub version: Option<Version>,
+    /// Why the last update was refused, if it was.
+    pub last_error: Option<String>,
+}
+
+/// The client's half of the protocol. See the module page.
+#[derive(Debug)]
+pub struct ClientState {
+    variant: Variant,
+    types: Vec<TypeState>,
+    connected: bool,
+    /// Counts streams, so that a verdict on an update of an earlier stream is not sent on a later one.
+    epoch: u64,
+    next_id: u64,
+}
+
+impl ClientState {
+    /// A client without subscriptions, not connected.
+    #[must_use]
+    pub fn new(variant: Variant) -> Self {
+        Self { variant, types: Vec::new(), connected: false, epoch: 0, next_id: 0 }
+    }
+
+    /// The variant spoken.
+    #[must_use]
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    /// Starts to watch a type. What is not answered within `fetch_timeout` is told by [`ClientState::poll_overdue`];
+    /// `None` waits for ever. A type already watched gets the subscription in addition.
+    pub fn watch(
+        &mut self,
+        type_url: &TypeUrl,
+        subscription: Subscription,
+        fetch_timeout: Option<Duration>,
+        now: Instant,
+    ) {
+        let index = self.index_or_insert(type_url);
+        let state = &mut self.types[index];
+        state.fetch_timeout = fetch_timeout;
+        match subscription {
+            Subscription::Wildcard => state.subscribe_wildcard(now),
+            Subscription::Named(names) => names.into_iter().for_each(|name| state.subscribe(name, now)),
+        }
+    }
+
+    /// Adds names. One that is subscribed already is asked for again, and the server answers it again.
+    pub fn subscribe(&mut self, type_url: &TypeUrl, names: impl IntoIterator<Item = ResourceName>, now: Instant) {
+        let index = self.index_or_insert(type_url);
+        names.into_iter().for_each(|name| self.types[index].subscribe(name, now));
+    }
+
+    /// Drops names. What is held of them is forgotten, without an update.
+    pub fn unsubscribe(&mut self, type_url: &TypeUrl, names: impl IntoIterator<Item = ResourceName>) {
+        if let Some(state) = self.state_mut(type_url) {
+            names.into_iter().for_each(|name| state.unsubscribe(&name));
+        }
+    }
+
+    /// Stops watching a type: drops every name and the wildcard.
+    pub fn unwatch(&mut self, type_url: &TypeUrl) {
+        if let Some(state) = self.state_mut(type_url) {
+            state.unsubscribe_all();
+        }
+    }
+
+    /// A stream is open: [`ClientState::poll`] gives the first requests.
+    pub fn connected(&mut self) {
+        self.disconnected();
+        self.connected = true;
+    }
+
+    /// The stream has ended. Unread responses are dropped: the server says them again.
+    pub fn disconnected(&mut self) {
+        self.connected = false;
+        self.epoch += 1;
+        self.types.iter_mut().for_each(TypeState::reset_stream);
+    }
+
+    /// Takes a response. One of a type never watched is dropped.
+    pub fn handle(&mut self, response: Response) {
+        if let Some(state) = self.state_mut(&response.type_url) {
+            state.queue.push_back(Queued::Response(response));
+        }
+    }
+
+    /// Takes a response that could not be read: it will be refused, in its turn.
+    pub fn handle_unreadable(&mut self, error: DecodeError) {
+        if let Some(state) = self.state_mut(&error.type_url) {
+            state.queue.push_back(Queued::Unreadable { message: error.to_string(), nonce: error.nonce });
+        }
+    }
+
+    /// Whether so many responses wait for their turn that no more should be read from the stream.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.types.iter().any(|t| t.queue.len() >= MAX_QUEUED)
+    }
+
+    /// When [`ClientState::poll_overdue`] should be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.types.iter().filter_map(TypeState::next_deadline).min()
+    }
+
+    /// Names whose time has run out by `now`. Each is told once.
+    pub fn poll_overdue(&mut self, now: Instant) -> Option<Overdue> {
+        self.types.iter_mut().find_map(|t| t.take_overdue(now))
+    }
+
+    /// How the client stands to each type.
+    pub fn status(&self) -> impl Iterator<Item = (&TypeUrl, TypeStatus)> {
+        self.types.iter().map(|t| (&t.type_url, t.status()))
+    }
+
+    fn state_mut(&mut self, type_url: &TypeUrl) -> Option<&mut TypeState> {
+        self.types.iter_mut().find(|t| t.type_url == *type_url)
+    }
+
+    fn index_or_insert(&mut self, type_url: &TypeUrl) -> usize {
+        if let Some(index) = self.types.iter().position(|t| t.type_url == *type_url) {
+            return index;
+        }
+        let state = TypeState::new(type_url.clone());
+        let index = self.types.partition_point(|t| t.rules.order <= state.rules.order);
+        self.types.insert(index, state);
+        index
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! The normal form of both variants' messages, and the way to and from the wire.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use mesh_xds_api::{
+    envoy::service::discovery::v3 as proto,
+    google::{protobuf::Any, rpc::Status},
+};
+
+use crate::{NameError, Nonce, Resource, ResourceName, TypeUrl, Version};
+
+/// gRPC's `INVALID_ARGUMENT`: the code of a refusal.
+const INVALID_ARGUMENT: i32 = 3;
+
+/// A request in normal form. The node travels beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The type asked for.
+    pub type_url: TypeUrl,
+    /// SotW: every name wanted. Delta: names to add.
+    pub names: Vec<ResourceName>,
+    /// Delta: names to drop. Empty in SotW.
+    pub unsubscribe: Vec<ResourceName>,
+    /// Delta, first request: what the client holds. Empty in SotW.
+    pub initial_versions: BTreeMap<ResourceName, Version>,
+    /// SotW: the version last accepted. `None` in delta, or if nothing was accepted.
+    pub version: Option<Version>,
+    /// The response that is answered, if any.
+    pub nonce: Option<Nonce>,
+    /// Why that response is refused, if it is.
+    pub error: Option<String>,
+}
+
+/// What a server sends, in normal form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Push {
+    /// The type.
+    pub type_url: TypeUrl,
+    /// Ties the answer to this push.
+    pub nonce: Nonce,
+    /// SotW: version of the response, from its content. Unused in delta.
+    pub version: Version,
+    /// New or changed resources; in SotW of a whole-set type, all.
+    pub resources: Vec<Arc<Resource>>,
+    /// Delta: names that do not exist, or no longer.
+    pub removed: Vec<ResourceName>,
+}
+
+/// What a client receives, in normal form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// The type.
+    pub type_url: TypeUrl,
+    /// To be given back.
+    pub nonce: Nonce,
+    /// SotW: version of the response.
+    pub version: Version,
+    /// The resources.
+    pub resources: Vec<Resource>,
+    /// Delta: names that do not exist, or no longer.
+    pub removed: Vec<ResourceName>,
+}
+
+/// A response that cannot be read. It is to be refused as a whole, under its nonce.
+#[derive(Debug, thiserror::Error)]
+#[error("resource {index} of the response: {reason}")]
+#[non_exhaustive]
+pub struct DecodeError {
+    /// The type of the response.
+    pub type_url: TypeUrl,
+    /// Its nonce.
+    pub nonce: Nonce,
+    /// Place of the first bad resource, from 0.
+    pub index: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+impl From<proto::DiscoveryRequest> for Request {
+    fn from(request: proto::DiscoveryRequest) -> Self {
+        Self {
+            type_url: request.type_url.into(),
+            names: names(request.resource_names),
+            unsubscribe: Vec::new(),
+            initial_versions: BTreeMap::new(),
+            version: Some(request.version_info).filter(|v| !v.is_empty()).map(Version::from),
+            nonce: Some(request.response_nonce).filter(|n| !n.is_empty()).map(Nonce::from),
+            error: request.error_detail.map(|e| e.message),
+        }
+    }
+}
+
+impl From<proto::DeltaDiscoveryRequest> for Request {
+    fn from(request: proto::DeltaDiscoveryRequest) -> Self {
+        Self {
+            type_url: request.type_url.into(),
+            names: names(request.resource_names_subscribe),
+            unsubscribe: names(request.resource_names_unsubscribe),
+            initial_versions: request
+                .initial_resource_versions
+                .into_iter()
+                .map(|(n, v)| (n.into(), v.into()))
+                .collect(),
+            version: None,
+            nonce: Some(request.response_nonce).filter(|n| !n.is_empty()).map(Nonce::from),
+            error: request.error_detail.map(|e| e.message),
+        }
+    }
+}
+
+impl Request {
+    /// The SotW message, without a node.
+    #[must_use]
+    pub fn into_sotw(self) -> proto::DiscoveryRequest {
+        proto::DiscoveryRequest {
+            version_info: self.version.map(String::from).unwrap_or_default(),
+            resource_names: self.names.into_iter().map(String::from).collect(),
+            type_url: self.type_url.as_str().to_owned(),
+            response_nonce: self.nonce.map(String::from).unwrap_or_default(),
+            error_detail: self.error.map(refusal),
+            ..Default::default()
+        }
+    }
+
+    /// The delta message, without a node.
+    #[must_use]
+    pub fn into_delta(self) -> proto::DeltaDiscoveryRequest {
+        proto::DeltaDiscoveryRequest {
+            type_url: self.type_url.as_str().to_owned(),
+            resource_names_subscribe: self.names.into_iter().map(String::from).collect(),
+            resource_names_unsubscribe: self.unsubscribe.into_iter().map(String::from).collect(),
+            initial_resource_versions: self.initial_versions.into_iter().map(|(n, v)| (n.into(), v.into())).collect(),
+            response_nonce: self.nonce.map(String::from).unwrap_or_default(),
+            error_detail: self.error.map(refusal),
+            ..Default::default()
+        }
+    }
+}
+
+impl Push {
+    /// The SotW message.
+    #[must_use]
+    pub fn into_sotw(self) -> proto::DiscoveryResponse {
+        proto::DiscoveryResponse {
+            version_info: self.version.into(),
+            resources: self.resources.iter().map(|r| r.any().clone()).collect(),
+            type_url: self.type_url.as_str().to_owned(),
+            nonce: self.nonce.into(),
+            ..Default::default()
+        }
+    }
+
+    /// The delta message.
+    #[must_use]
+    pub fn into_delta(self) -> proto::DeltaDiscoveryResponse {
+        proto::DeltaDiscoveryResponse {
+            resources: self.resources.iter().map(|r| wrapped(r)).collect(),
+            type_url: self.type_url.as_str().to_owned(),
+            removed_resources: self.removed.into_iter().map(String::from).collect(),
+            nonce: self.nonce.into(),
+            ..Default::default()
+        }
+    }
+}
+
+impl Response {
+    /// Reads a SotW response. Names come from the resources, versions from their bytes.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if a resource has no name or another type than the response.
+    pub fn from_sotw(response: proto::DiscoveryResponse) -> Result<Self, DecodeError> {
+        let head = Head { type_url: response.type_url.into(), nonce: response.nonce.into() };
+        let resources = head.read(response.resources, Resource::from_any)?;
+        let version = response.version_info.into();
+        Ok(Self { type_url: head.type_url, nonce: head.nonce, version, resources, removed: Vec::new() })
+    }
+
+    /// Reads a delta response.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if a resource has no content or another type than the response.
+    pub fn from_delta(response: proto::DeltaDiscoveryResponse) -> Result<Self, DecodeError> {
+        let head = Head { type_url: response.type_url.into(), nonce: response.nonce.into() };
+        let type_url = head.type_url.clone();
+        let resources = head.read(response.resources, |resource| {
+            let reason = "it has no content".to_owned();
+            let any = resource.resource.ok_or(NameError { type_url: type_url.clone(), reason })?;
+            Ok(Resource::with_version(resource.name, resource.version.into(), any))
+        })?;
+        let version = response.system_version_info.into();
+        Ok(Self {
+            type_url: head.type_url,
+            nonce: head.nonce,
+            version,
+            resources,
+            removed: names(response.removed_resources),
+        })
+    }
+}
+
+struct Head {
+    type_url: TypeUrl,
+    nonce: Nonce,
+}
+
+impl Head {
+    fn read<T>(
+        &self,
+        items: Vec<T>,
+        mut read: impl FnMut(T) -> Result<Resource, NameError>,
+    ) -> Result<Vec<Resource>, DecodeError> {
+        let mut one = |(index, item)| {
+            let resource = read(item).map_err(|e| self.error(index, e.reason))?;
+            if resource.type_url() != &self.type_url {
+                return Err(self.error(index, format!("its type is {}", resource.type_url())));
+            }
+            Ok(resource)
+        };
+        items.into_iter().enumerate().map(&mut one).collect()
+    }
+
+    fn error(&self, index: usize, reason: String) -> DecodeError {
+        DecodeError { type_url: self.type_url.clone(), nonce: self.nonce.clone(), index, reason }
+    }
+}
+
+fn names(list: Vec<String>) -> Vec<ResourceName> {
+    list.into_iter().map(ResourceName::from).collect()
+}
+
+fn refusal(message: String) -> Status {
+    Status { code: INVALID_ARGUMENT, message, details: Vec::new() }
+}
+
+fn wrapped(resource: &Resource) -> proto::Resource {
+    let Any { type_url, value } = resource.any();
+    proto::Resource {
+        name: resource.name().as_str().to_owned(),
+        version: resource.version().as_str().to_owned(),
+        resource: Some(Any { type_url: type_url.clone(), value: value.clone() }),
+        ..Default::default()
+    }
+}

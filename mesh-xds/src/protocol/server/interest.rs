@@ -1,0 +1,106 @@
+//! What of one type a client is subscribed to.
+
+use std::collections::HashSet;
+
+use crate::{
+    ResourceName,
+    protocol::{Request, TypeRules, Variant, WILDCARD},
+};
+
+/// Names, everything, or both.
+#[derive(Debug, Default)]
+pub(super) struct Interest {
+    pub(super) wildcard: bool,
+    pub(super) names: HashSet<ResourceName>,
+    /// SotW: names were listed once, so that an empty list no longer means everything.
+    listed: bool,
+}
+
+/// What a request changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct InterestChange {
+    /// Names the client asks for now, known to it or not.
+    pub(super) asked: Vec<ResourceName>,
+    /// Names it no longer lists. A wildcard may still cover them.
+    pub(super) dropped: Vec<ResourceName>,
+    /// Everything is wanted from now on.
+    pub(super) wildcard_on: bool,
+    /// Everything is no longer wanted.
+    pub(super) wildcard_off: bool,
+}
+
+impl InterestChange {
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Interest {
+    pub(super) fn covers(&self, name: &str) -> bool {
+        self.wildcard || self.names.contains(name)
+    }
+
+    /// Takes over what `request` says. `first` is whether it is the first of its type on the stream.
+    pub(super) fn apply(&mut self, variant: Variant, request: &Request, first: bool) -> InterestChange {
+        let legacy = TypeRules::of(&request.type_url).legacy_wildcard;
+        match variant {
+            Variant::Delta => self.apply_delta(request, first && legacy),
+            Variant::Sotw => self.apply_sotw(&request.names, legacy),
+        }
+    }
+
+    /// "Unsubscribing from resources": names are added and taken away; `*` is a name like others.
+    fn apply_delta(&mut self, request: &Request, legacy: bool) -> InterestChange {
+        let before = self.wildcard;
+        let mut change = InterestChange::default();
+        if legacy && request.names.is_empty() && request.unsubscribe.is_empty() {
+            self.wildcard = true;
+        }
+        for name in &request.names {
+            if *name == WILDCARD {
+                self.wildcard = true;
+            } else {
+                self.names.insert(name.clone());
+                change.asked.push(name.clone());
+            }
+        }
+        for name in &request.unsubscribe {
+            if *name == WILDCARD {
+                self.wildcard = false;
+            } else {
+                self.names.remove(name);
+                change.asked.retain(|n| n != name);
+                change.dropped.push(name.clone());
+            }
+        }
+        self.note_wildcard(before, &mut change);
+        change
+    }
+
+    /// The list is what is wanted. An empty one means everything until a name was listed on this stream.
+    fn apply_sotw(&mut self, names: &[ResourceName], legacy: bool) -> InterestChange {
+        let before = self.wildcard;
+        let mut change = InterestChange::default();
+        let explicit = names.iter().any(|n| *n == WILDCARD);
+        self.listed |= !names.is_empty();
+        self.wildcard = explicit || (names.is_empty() && !self.listed && legacy);
+        let wanted: HashSet<&ResourceName> = names.iter().filter(|n| **n != WILDCARD).collect();
+        change.dropped = self.names.iter().filter(|n| !wanted.contains(n)).cloned().collect();
+        for name in &change.dropped {
+            self.names.remove(name);
+        }
+        for name in wanted {
+            if self.names.insert(name.clone()) {
+                change.asked.push(name.clone());
+            }
+        }
+        change.asked.sort();
+        self.note_wildcard(before, &mut change);
+        change
+    }
+
+    fn note_wildcard(&self, before: bool, change: &mut InterestChange) {
+        change.wildcard_on = self.wildcard && !before;
+        change.wildcard_off = before && !self.wildcard;
+    }
+}
