@@ -13,7 +13,9 @@
 //! - [`route`]: from a request to its route.
 //! - [`filter`]: the traits that users and the built-in filters implement.
 //! - [`stats`]: counters, gauges and histograms under Envoy's names.
+//! - [`access_log`]: lines about streams, with Envoy's command operators.
 
+pub mod access_log;
 mod body;
 pub mod config;
 pub mod filter;
