@@ -14,7 +14,7 @@ pub use self::{
     sarif::render_sarif,
 };
 use crate::{
-    model::{Object, SourceLocation},
+    model::{Object, ObjectKey, SourceLocation},
     path::FieldPath,
     position::Position,
 };
@@ -69,8 +69,10 @@ pub struct Diagnostic {
     pub code: Code,
     /// How grave it is.
     pub level: Level,
-    /// The object, `Kind namespace/name`; empty when it is not about an object.
+    /// The object, `Kind namespace/name` (`Kind name` when it names no namespace); empty when it is about none.
     pub resource: String,
+    /// The object's key, when it is known. Not a part of the JSON form.
+    pub key: Option<ObjectKey>,
     /// What is wrong.
     pub message: String,
     /// The file; empty when there is none.
@@ -91,6 +93,7 @@ impl Diagnostic {
             code,
             level: code.level(),
             resource: String::new(),
+            key: None,
             message: code.message(args),
             file: Arc::clone(&location.file),
             position: location.position,
@@ -106,6 +109,7 @@ impl Diagnostic {
         let position = object.positions.locate(&path);
         Self {
             resource: object.resource(),
+            key: Some(object.key().clone()),
             position: if position.is_known() { position } else { object.source.position },
             path,
             ..Self::at(code, &object.source, args)

@@ -199,13 +199,15 @@ impl FileParser {
         let clean = faults.is_empty();
         let spec = spec.map_err(|fault| faults.push(fault)).ok();
         faults.sort_by_key(|fault| fault.place.as_ref().map(|(_, position)| *position));
+        let namespace = head.meta.namespace.as_deref().unwrap_or_default();
+        let key = ObjectKey::new(head.kind, namespace, &head.meta.name);
         for fault in &faults {
-            let finding = self.fault(fault, &named);
+            let mut finding = self.fault(fault, &named);
+            finding.key = Some(key.clone());
             self.parsed.diagnostics.push(finding);
         }
         let Some(spec) = spec else {
-            let namespace = head.meta.namespace.as_deref().unwrap_or_default();
-            self.parsed.unread.push(ObjectKey::new(head.kind, namespace, &head.meta.name));
+            self.parsed.unread.push(key);
             return;
         };
         let source = SourceLocation { file: Arc::clone(&self.file), position: root.position };

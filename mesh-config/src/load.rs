@@ -1,0 +1,107 @@
+//! Files in, objects and findings out, in one call.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    analyze::Analyzers,
+    diagnostic::{Diagnostic, sort_diagnostics},
+    model::{Object, ObjectKey},
+    parse::{Parsed, parse_bytes},
+    snapshot::Snapshot,
+    source::{ScanError, duplicate, list_files},
+    validate::Validators,
+};
+
+/// What some files hold.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LoadResult {
+    /// The objects without faults, in the order of files and documents; of several with the same key the first.
+    pub objects: Vec<Arc<Object>>,
+    /// Objects with schema errors; [`analyze_all`] may look at them as well.
+    pub faulty: Vec<Arc<Object>>,
+    /// What was wrong with reading, the errors of the schema and of [`Validators::standard`], in order of file and
+    /// position.
+    pub diagnostics: Vec<Diagnostic>,
+    /// How many files were read.
+    pub files: usize,
+}
+
+/// Reads files, and folders with all below, and checks each object by itself.
+///
+/// Files that are named are read whatever their name; in folders those count that [`DirectoryScanner`] reads. A file
+/// that cannot be read is a finding.
+///
+/// # Errors
+///
+/// When one of `paths` does not exist or is a folder that cannot be read.
+///
+/// [`DirectoryScanner`]: crate::DirectoryScanner
+pub fn load_path(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Result<LoadResult, ScanError> {
+    let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
+    let (files, errors) = list_files(&paths)?;
+    let mut loaded = LoadResult { files: files.len(), ..LoadResult::default() };
+    let mut seen = BTreeMap::new();
+    loaded.diagnostics.extend(errors.iter().map(ScanError::diagnostic));
+    for file in files {
+        match std::fs::read(&file) {
+            Ok(bytes) => loaded.take(parse_bytes(&file.to_string_lossy(), &bytes), &mut seen),
+            Err(error) => loaded.diagnostics.push(unreadable(&file, error).diagnostic()),
+        }
+    }
+    sort_diagnostics(&mut loaded.diagnostics);
+    Ok(loaded)
+}
+
+/// Reads the objects of one text (such as the standard input) as [`load_path`] does.
+#[must_use]
+pub fn load_str(name: &str, text: &str) -> LoadResult {
+    let mut loaded = LoadResult { files: 1, ..LoadResult::default() };
+    loaded.take(crate::parse::parse(name, text), &mut BTreeMap::new());
+    sort_diagnostics(&mut loaded.diagnostics);
+    loaded
+}
+
+fn unreadable(file: &Path, source: std::io::Error) -> ScanError {
+    ScanError { path: file.to_owned(), source }
+}
+
+impl LoadResult {
+    /// Every object, also those with faults: what [`analyze_all`] is for.
+    pub fn all_objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.iter().chain(&self.faulty)
+    }
+
+    fn take(&mut self, parsed: Parsed, seen: &mut BTreeMap<ObjectKey, Arc<Object>>) {
+        let validators = Validators::standard();
+        self.diagnostics.extend(parsed.diagnostics);
+        for object in parsed.objects {
+            let found = validators.validate(&object);
+            let fit = !found.iter().any(Diagnostic::is_error);
+            self.diagnostics.extend(found);
+            if let Some(first) = seen.get(object.key()) {
+                self.diagnostics.push(duplicate(&object, first));
+                continue;
+            }
+            seen.insert(object.key().clone(), Arc::clone(&object));
+            if fit { self.objects.push(object) } else { self.faulty.push(object) }
+        }
+        for object in parsed.faulty {
+            self.diagnostics.extend(validators.validate(&object));
+            self.faulty.push(object);
+        }
+    }
+}
+
+/// Checks objects against each other with [`Analyzers::standard`]; the findings are in order of file and position.
+#[must_use]
+pub fn analyze_all<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<Diagnostic> {
+    let snapshot = Snapshot::from_objects(objects.into_iter().cloned());
+    let mut found = Analyzers::standard().analyze(&snapshot).diagnostics;
+    sort_diagnostics(&mut found);
+    found
+}

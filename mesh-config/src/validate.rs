@@ -1,0 +1,132 @@
+//! Checks of one object by itself.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    diagnostic::{Code, Diagnostic},
+    model::{Kind, KindSpec, Object},
+    path::FieldPath,
+};
+
+/// Checks one object by itself, as an admission check would.
+///
+/// # Contract
+///
+/// Called with every version of every object of [`Validator::kind`]. It reads nothing but the object, does not block,
+/// and gives the same findings for the same object. An error means that the object must not be used; warnings inform.
+pub trait Validator: fmt::Debug + Send + Sync {
+    /// The kind it checks.
+    fn kind(&self) -> Kind;
+
+    /// Adds what is wrong with the object.
+    fn validate(&self, object: &Object, findings: &mut Findings<'_>);
+}
+
+/// Collects the findings about one object.
+#[derive(Debug)]
+pub struct Findings<'a> {
+    object: &'a Object,
+    found: Vec<Diagnostic>,
+}
+
+impl<'a> Findings<'a> {
+    /// No findings yet.
+    #[must_use]
+    pub fn new(object: &'a Object) -> Self {
+        Self { object, found: Vec::new() }
+    }
+
+    /// Adds an error (IST0106) about a field.
+    pub fn error(&mut self, path: FieldPath<'_>, message: impl fmt::Display) {
+        self.found.push(Diagnostic::on(Code::SchemaValidationError, self.object, path, &[&message]));
+    }
+
+    /// Adds a warning (IST0133) about a field.
+    pub fn warning(&mut self, path: FieldPath<'_>, message: impl fmt::Display) {
+        self.found.push(Diagnostic::on(Code::SchemaWarning, self.object, path, &[&message]));
+    }
+
+    /// Adds what to do to the finding added last.
+    pub fn help(&mut self, help: impl Into<String>) {
+        if let Some(last) = self.found.last_mut() {
+            last.help = Some(help.into());
+        }
+    }
+
+    /// Adds any other finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.found.push(diagnostic);
+    }
+
+    /// The findings.
+    #[must_use]
+    pub fn into_diagnostics(self) -> Vec<Diagnostic> {
+        self.found
+    }
+}
+
+/// A set of validators. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Validators(Arc<Vec<Arc<dyn Validator>>>);
+
+impl Validators {
+    /// No validators.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Those for Istio's and the platform's kinds.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self(Arc::new(kinds::standard()))
+    }
+
+    /// With one more.
+    #[must_use]
+    pub fn with(mut self, validator: impl Validator + 'static) -> Self {
+        Arc::make_mut(&mut self.0).push(Arc::new(validator));
+        self
+    }
+
+    /// Checks an object.
+    #[must_use]
+    pub fn validate(&self, object: &Object) -> Vec<Diagnostic> {
+        let mut findings = Findings::new(object);
+        for validator in self.0.iter().filter(|validator| validator.kind() == object.kind()) {
+            validator.validate(object, &mut findings);
+        }
+        findings.into_diagnostics()
+    }
+}
+
+/// A validator made of a function over the kind's type.
+struct SpecValidator<T>(fn(&Object, &T, &mut Findings<'_>));
+
+impl<T: KindSpec> fmt::Debug for SpecValidator<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SpecValidator({})", T::KIND)
+    }
+}
+
+impl<T: KindSpec> Validator for SpecValidator<T> {
+    fn kind(&self) -> Kind {
+        T::KIND
+    }
+
+    fn validate(&self, object: &Object, findings: &mut Findings<'_>) {
+        if let Some(spec) = object.spec_as::<T>() {
+            (self.0)(object, spec, findings);
+        }
+    }
+}
+
+mod kinds {
+    use std::sync::Arc;
+
+    use super::Validator;
+
+    pub(super) fn standard() -> Vec<Arc<dyn Validator>> {
+        Vec::new()
+    }
+}
