@@ -12,13 +12,19 @@
 //! - [`model`]: what configuration means, as plain values. No protobuf.
 //! - [`route`]: from a request to its route.
 //! - [`filter`]: the traits that users and the built-in filters implement.
+//! - [`cluster`]: hosts at run time, circuit breakers, outlier detection, names.
+//! - [`balancer`]: which host gets the next request.
+//! - [`tls`]: TLS by rustls with secrets that swap live.
 //! - [`stats`]: counters, gauges and histograms under Envoy's names.
 //! - [`access_log`]: lines about streams, with Envoy's command operators.
 
 pub mod access_log;
+pub mod balancer;
 mod body;
+pub mod cluster;
 pub mod config;
 pub mod filter;
 pub mod model;
 pub mod route;
 pub mod stats;
+pub mod tls;
