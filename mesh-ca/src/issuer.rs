@@ -5,7 +5,7 @@
 //! (`issuer::conformance`, feature `test-util`).
 //!
 //! An issuer does not know who asks: it is told the id. Who may have which id is the business of
-//! `authn::Authenticator`.
+//! [`Authenticator`](crate::authn::Authenticator).
 
 mod authority;
 #[cfg(feature = "test-util")]

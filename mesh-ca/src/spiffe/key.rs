@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{KeyPair, PublicKeyData, RsaKeySize, SignatureAlgorithm, SigningKey};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use zeroize::{Zeroize, Zeroizing};
@@ -88,7 +89,7 @@ impl PrivateKey {
         let made = match key_type {
             KeyType::EcdsaP256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
             KeyType::EcdsaP384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
-            KeyType::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+            KeyType::Ed25519 => return generate_ed25519(),
             KeyType::Rsa2048 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048),
             KeyType::Rsa3072 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_3072),
             KeyType::Rsa4096 => KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_4096),
@@ -153,6 +154,13 @@ impl PrivateKey {
         pair.zeroize();
         Ok(out)
     }
+}
+
+/// In PKCS #8 version 1: OpenSSL does not read the version 2 form that carries the public key too.
+fn generate_ed25519() -> Result<PrivateKey, KeyError> {
+    let pair = Ed25519KeyPair::generate().map_err(|_| KeyError::Generation)?;
+    let pkcs8 = pair.to_pkcs8v1().map_err(|_| KeyError::Generation)?;
+    Ok(PrivateKey { pkcs8: Zeroizing::new(pkcs8.as_ref().to_vec()) })
 }
 
 /// A key pair in use for signing certificates; its encoded form is wiped on drop.
