@@ -1,0 +1,67 @@
+//! A Rust service with mutual TLS whose certificates rotate every few seconds, and a client that calls it.
+//!
+//! ```text
+//! cargo run -p mesh-ca --example rotating_mtls
+//! ```
+//!
+//! Prints one line per call: who answered, and the serial numbers of both certificates at that moment.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use mesh_ca::{
+    agent::{AgentConfig, IssuerSource, WorkloadIdentity},
+    clock::SystemClock,
+    issuer::{DirectoryStore, SelfSigned, SelfSignedConfig},
+    spiffe::{SpiffeId, TrustDomain},
+    tls::{self, ClientAuth, PeerPolicy},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    // A CA in a folder. In a mesh it lives in the control plane, and `RemoteCa` takes the place of `IssuerSource`.
+    let folder = std::env::temp_dir().join(format!("rotating-mtls-{}", std::process::id()));
+    let domain = TrustDomain::parse("example.org")?;
+    let store = DirectoryStore::open(&folder)?;
+    let ca = Arc::new(SelfSigned::open(&store, SelfSignedConfig::new(domain.clone()), Arc::new(SystemClock)).await?);
+    let identity = |account: &str| -> Result<_, Box<dyn Error>> {
+        let id = SpiffeId::for_workload(&domain, "shop", account)?;
+        let config = AgentConfig::new(id.clone()).with_lifetime(Duration::from_secs(4));
+        let source = Arc::new(IssuerSource::new(ca.clone()));
+        Ok((id, WorkloadIdentity::spawn(config, source, Arc::new(SystemClock))))
+    };
+    let ((alice_id, alice), (bob_id, bob)) = (identity("alice")?, identity("bob")?);
+    alice.watch().ready().await.ok_or("alice was stopped")?;
+    bob.watch().ready().await.ok_or("bob was stopped")?;
+
+    // The service: alone bob may call it. The configuration is made once and never touched again.
+    let server = tls::server_config(&alice.watch(), ClientAuth::Required, PeerPolicy::id(bob_id))?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            if let Ok(mut stream) = acceptor.accept(tcp).await {
+                let _ = stream.write_all(b"hello").await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    });
+
+    // The client: calls whoever is alice, at whatever address.
+    let client = TlsConnector::from(Arc::new(tls::client_config(&bob.watch(), PeerPolicy::id(alice_id.clone()))?));
+    for _ in 0..8 {
+        let mut stream = client.connect(address.ip().into(), TcpStream::connect(address).await?).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let serial = |who: &WorkloadIdentity| who.watch().svid().map(|s| s.serial()[..8].to_owned());
+        println!("{alice_id} says {answer}; serials {:?} and {:?}", serial(&alice), serial(&bob));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    std::fs::remove_dir_all(folder)?;
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! The workload's side: a key made here, a certificate fetched for it, renewed in time.
+//!
+//! ```text
+//!            Fetch                 obtained
+//!  NoCertificate ──────► Fetching ──────────► Valid { renew_at }
+//!        ▲                  │ ▲                  │ half of its life is over, or a clock jumped
+//!        │ expired   failed │ │ retry time       │
+//!        │                  ▼ │                  ▼
+//!        └───────────── BackingOff ◄──────── Fetching (the old certificate is still served)
+//! ```
+//!
+//! [`Rotator`] is that machine, without IO. [`WorkloadIdentity`] drives it with a [`CertSource`] and publishes what is
+//! in force as [`IdentityState`]; an [`IdentityWatch`] is a cheap handle to it that plugs into rustls ([`crate::tls`]).
+
+mod driver;
+mod remote;
+mod rotator;
+mod source;
+mod state;
+
+pub use driver::{AgentConfig, WorkloadIdentity};
+pub use remote::{RemoteCa, RemoteCaConfig, TokenSource};
+pub use rotator::{Action, RotationConfig, RotationPhase, Rotator};
+pub use source::{CertRequest, CertSource, FetchedCertificate, IssuerSource, SourceError};
+pub use state::{IdentityState, IdentityWatch};

@@ -1,0 +1,18 @@
+//! rustls, by SPIFFE id: configurations whose certificate, key and roots change under way.
+//!
+//! [`server_config`] and [`client_config`] take an [`IdentityWatch`](crate::agent::IdentityWatch). Each handshake uses
+//! what is in force at that moment: nothing has to be rebuilt when a certificate is renewed, and connections under way
+//! are not touched. Peers are verified against the bundle of *their* trust domain, then by a [`PeerPolicy`] on their id;
+//! DNS names play no part. ALPN protocols are left to the caller.
+//!
+//! No process-wide crypto provider is needed or set: aws-lc-rs is passed explicitly.
+
+mod config;
+mod policy;
+mod resolver;
+mod verifier;
+
+pub use config::{ClientAuth, client_config, client_config_without_identity, server_config};
+pub use policy::PeerPolicy;
+pub use resolver::SvidResolver;
+pub use verifier::{SpiffeClientVerifier, SpiffeServerVerifier};
