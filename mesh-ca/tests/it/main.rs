@@ -1,0 +1,12 @@
+//! mesh-ca through its public API, with OpenSSL and rustls as peers.
+#![allow(clippy::unwrap_used)] // tests say what must hold by unwrapping
+
+mod agent;
+mod authn;
+mod fixture;
+mod issuing;
+mod openssl;
+mod profile;
+mod properties;
+mod server;
+mod tls;
