@@ -11,6 +11,7 @@
 //!         WatchEvent::Update(update) if update.added().is_empty() => update.accept(),
 //!         WatchEvent::Update(update) => update.reject(Rejection::new("no clusters wanted")),
 //!         WatchEvent::Overdue { names, .. } => eprintln!("no answer for {names:?}"),
+//!         _ => {}
 //!     }
 //! }
 //! # }

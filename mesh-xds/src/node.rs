@@ -57,6 +57,13 @@ impl Node {
     }
 }
 
+impl Default for Node {
+    /// The node of a client that sends none: without a name.
+    fn default() -> Self {
+        Self::from(core::Node::default())
+    }
+}
+
 impl From<core::Node> for Node {
     fn from(message: core::Node) -> Self {
         Self { id: NodeId::from(message.id.as_str()), message: Arc::new(message) }

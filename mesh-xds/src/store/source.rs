@@ -25,6 +25,9 @@ pub enum Refusal {
     /// It may not. Sent as `PERMISSION_DENIED`: it should not try again unchanged.
     #[error("{0}")]
     Denied(String),
+    /// It must say who it is. Sent as `UNAUTHENTICATED`.
+    #[error("{0}")]
+    Unauthenticated(String),
     /// Not now. Sent as `UNAVAILABLE`: it should try again.
     #[error("{0}")]
     NotReady(String),

@@ -1,0 +1,181 @@
+//! gRPC services over views: a control plane's outward side.
+//!
+//! ```no_run
+//! # async fn run() -> std::io::Result<()> {
+//! use mesh_xds::{server::{ListenConfig, XdsServer, serve}, store::{SingleView, View}};
+//!
+//! let view = View::new();
+//! let server = XdsServer::builder(SingleView(view.clone())).build();
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:15010").await?;
+//! serve(listener, None, server.routes(), ListenConfig::default(), server.stopped()).await
+//! # }
+//! ```
+//!
+//! A stream's life: first request ─► [`StreamAuthorizer`] (who is it, may it) ─► [`ViewSource`] (what does it see) ─►
+//! protocol core over the view, until either side ends. What happens is told to an [`Observer`], counted in [`Metrics`],
+//! and can be asked for at any time through [`Status`].
+//!
+//! A slow client costs its protocol state and one push; what changes meanwhile is merged. Debouncing is the producer's
+//! business: each update of a view is pushed at once to whoever is ready.
+
+mod authorize;
+mod csds;
+mod limits;
+mod listen;
+mod metrics;
+mod observe;
+mod peer;
+mod services;
+mod status;
+mod stream;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+pub use self::{
+    authorize::{AllowAll, NodeIdentity, StreamAuthorizer},
+    limits::ServerLimits,
+    listen::{ListenConfig, serve},
+    metrics::{Metrics, MetricsSnapshot},
+    observe::{Nack, NackedResource, NoObserver, Observer, StreamEvent},
+    peer::PeerInfo,
+    status::{Status, StreamInfo, StreamReport},
+};
+use crate::store::ViewSource;
+
+/// An xDS server. Cheap to clone.
+#[derive(Clone)]
+pub struct XdsServer {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    source: Box<dyn ViewSource>,
+    authorizer: Box<dyn StreamAuthorizer>,
+    observer: Box<dyn Observer>,
+    limits: ServerLimits,
+    metrics: Metrics,
+    status: Status,
+    stop: CancellationToken,
+    next_stream: AtomicU64,
+    /// Sets this server's nonces apart from those of an earlier process.
+    nonce_seed: u64,
+}
+
+/// A server to be.
+#[must_use]
+pub struct ServerBuilder {
+    source: Box<dyn ViewSource>,
+    authorizer: Box<dyn StreamAuthorizer>,
+    observer: Box<dyn Observer>,
+    limits: ServerLimits,
+}
+
+impl std::fmt::Debug for XdsServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("XdsServer").field("limits", &self.inner.limits).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl XdsServer {
+    /// A server whose clients see what `source` gives them. Everyone may connect until
+    /// [`ServerBuilder::authorizer`] says otherwise.
+    pub fn builder(source: impl ViewSource) -> ServerBuilder {
+        ServerBuilder {
+            source: Box::new(source),
+            authorizer: Box::new(AllowAll),
+            observer: Box::new(NoObserver),
+            limits: ServerLimits::default(),
+        }
+    }
+
+    /// Every service, to be served alone: ADS, CDS, EDS, LDS, RDS, SDS, ECDS, RTDS and CSDS.
+    #[must_use]
+    pub fn routes(&self) -> tonic::service::Routes {
+        let mut builder = tonic::service::Routes::builder();
+        self.add_to(&mut builder);
+        builder.routes()
+    }
+
+    /// Adds every service to a server that has others besides.
+    pub fn add_to(&self, builder: &mut tonic::service::RoutesBuilder) {
+        services::add_all(&self.inner, builder);
+        csds::add(&self.inner, builder);
+    }
+
+    /// What each client holds.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.inner.status.clone()
+    }
+
+    /// The counters as of now.
+    #[must_use]
+    pub fn metrics(&self) -> MetricsSnapshot {
+        self.inner.metrics.snapshot()
+    }
+
+    /// Ends every stream (`UNAVAILABLE`: clients try again, elsewhere perhaps) and lets no new one in.
+    pub fn shutdown(&self) {
+        self.inner.stop.cancel();
+    }
+
+    /// Resolves after [`XdsServer::shutdown`].
+    pub fn stopped(&self) -> WaitForCancellationFutureOwned {
+        self.inner.stop.clone().cancelled_owned()
+    }
+}
+
+impl ServerBuilder {
+    /// Decides who may connect. Default [`AllowAll`].
+    pub fn authorizer(mut self, authorizer: impl StreamAuthorizer) -> Self {
+        self.authorizer = Box::new(authorizer);
+        self
+    }
+
+    /// Is told what happens. Default [`NoObserver`].
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+
+    /// Bounds.
+    pub fn limits(mut self, limits: ServerLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn build(self) -> XdsServer {
+        let Self { source, authorizer, observer, limits } = self;
+        let inner = Inner {
+            source,
+            authorizer,
+            observer,
+            limits,
+            metrics: Metrics::default(),
+            status: Status::default(),
+            stop: CancellationToken::new(),
+            next_stream: AtomicU64::new(1),
+            nonce_seed: rand::random(),
+        };
+        XdsServer { inner: Arc::new(inner) }
+    }
+}
+
+impl Inner {
+    fn stream_id(&self) -> u64 {
+        self.next_stream.fetch_add(1, Ordering::Relaxed)
+    }
+}

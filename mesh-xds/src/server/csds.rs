@@ -1,0 +1,147 @@
+//! CSDS: what each client holds, as `envoy.service.status.v3.ClientStatusDiscoveryService` tells it.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{Stream, StreamExt};
+use mesh_xds_api::envoy::{
+    admin::v3::{ClientResourceStatus, UpdateFailureState},
+    service::status::v3::{
+        ClientConfig, ClientStatusRequest, ClientStatusResponse, ConfigStatus,
+        client_config::GenericXdsConfig,
+        client_status_discovery_service_server::{ClientStatusDiscoveryService, ClientStatusDiscoveryServiceServer},
+    },
+    r#type::matcher::v3::{NodeMatcher, StringMatcher, string_matcher::MatchPattern},
+};
+use tonic::{Request, Response, Status as Code, Streaming, async_trait};
+
+use super::{Inner, PeerInfo, Status, status::Entry};
+use crate::{
+    Node,
+    protocol::server::{ResourceReport, ResourceState, TypeReport},
+};
+
+pub(super) fn add(inner: &Arc<Inner>, builder: &mut tonic::service::RoutesBuilder) {
+    builder.add_service(ClientStatusDiscoveryServiceServer::new(Csds { inner: inner.clone() }));
+}
+
+/// The service. Who may have a stream may ask what others hold.
+struct Csds {
+    inner: Arc<Inner>,
+}
+
+#[async_trait]
+impl ClientStatusDiscoveryService for Csds {
+    type StreamClientStatusStream = Pin<Box<dyn Stream<Item = Result<ClientStatusResponse, Code>> + Send>>;
+
+    async fn stream_client_status(
+        &self,
+        request: Request<Streaming<ClientStatusRequest>>,
+    ) -> Result<Response<Self::StreamClientStatusStream>, Code> {
+        let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
+        let inner = self.inner.clone();
+        let mut node: Option<Node> = None;
+        let answers = request.into_inner().then(move |message| {
+            // The node comes with the first request only.
+            let known = message.as_ref().ok().and_then(|m| m.node.clone()).map(Node::from).or_else(|| node.clone());
+            node.clone_from(&known);
+            let (inner, peer) = (inner.clone(), peer.clone());
+            async move { answer(&inner, &peer, known.unwrap_or_default(), &message?).await }
+        });
+        let stop = self.inner.stop.clone().cancelled_owned();
+        Ok(Response::new(Box::pin(answers.take_until(stop))))
+    }
+
+    async fn fetch_client_status(
+        &self,
+        request: Request<ClientStatusRequest>,
+    ) -> Result<Response<ClientStatusResponse>, Code> {
+        let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
+        let message = request.into_inner();
+        let node = message.node.clone().map(Node::from).unwrap_or_default();
+        answer(&self.inner, &peer, node, &message).await.map(Response::new)
+    }
+}
+
+async fn answer(
+    inner: &Inner,
+    peer: &PeerInfo,
+    node: Node,
+    request: &ClientStatusRequest,
+) -> Result<ClientStatusResponse, Code> {
+    let authorized = inner.authorizer.authorize(peer, &node).await;
+    authorized.map_err(|refusal| Code::permission_denied(refusal.to_string()))?;
+    respond(&inner.status, request)
+}
+
+fn respond(status: &Status, request: &ClientStatusRequest) -> Result<ClientStatusResponse, Code> {
+    let mut config = Vec::new();
+    for entry in status.entries() {
+        if matches(&request.node_matchers, entry.info.node.id().as_str())? {
+            config.push(client_config(&entry, !request.exclude_resource_contents));
+        }
+    }
+    Ok(ClientStatusResponse { config })
+}
+
+/// Whether any matcher is fulfilled; none means all nodes.
+fn matches(matchers: &[NodeMatcher], id: &str) -> Result<bool, Code> {
+    if matchers.is_empty() {
+        return Ok(true);
+    }
+    for matcher in matchers {
+        if !matcher.node_metadatas.is_empty() {
+            return Err(Code::unimplemented("node_matchers.node_metadatas is not supported; match by node_id"));
+        }
+        if matcher.node_id.as_ref().map_or(Ok(true), |m| matches_text(m, id))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn matches_text(matcher: &StringMatcher, text: &str) -> Result<bool, Code> {
+    let fold = |s: &str| if matcher.ignore_case { s.to_lowercase() } else { s.to_owned() };
+    let text = fold(text);
+    Ok(match &matcher.match_pattern {
+        Some(MatchPattern::Exact(wanted)) => text == fold(wanted),
+        Some(MatchPattern::Prefix(wanted)) => text.starts_with(&fold(wanted)),
+        Some(MatchPattern::Suffix(wanted)) => text.ends_with(&fold(wanted)),
+        Some(MatchPattern::Contains(wanted)) => text.contains(&fold(wanted)),
+        _ => return Err(Code::unimplemented("node_id: only exact, prefix, suffix and contains are supported")),
+    })
+}
+
+fn client_config(entry: &Entry, contents: bool) -> ClientConfig {
+    let types = entry.core.lock().report();
+    let configs = types.iter().flat_map(|t| t.resources.iter().map(|r| one(entry, t, r, contents)));
+    ClientConfig {
+        node: Some(entry.info.node.message().clone()),
+        generic_xds_configs: configs.collect(),
+        ..Default::default()
+    }
+}
+
+fn one(entry: &Entry, kind: &TypeReport, resource: &ResourceReport, contents: bool) -> GenericXdsConfig {
+    let current = entry.view.get(&kind.type_url, resource.name.as_str());
+    // Only the version that the client was sent is what it holds.
+    let sent = current.filter(|r| r.version() == &resource.version);
+    let (config_status, client_status, error) = match &resource.state {
+        ResourceState::Acked => (ConfigStatus::Synced, ClientResourceStatus::Acked, None),
+        ResourceState::Stale => (ConfigStatus::Stale, ClientResourceStatus::Requested, None),
+        ResourceState::Nacked(message) => (ConfigStatus::Error, ClientResourceStatus::Nacked, Some(message)),
+    };
+    GenericXdsConfig {
+        type_url: kind.type_url.as_str().to_owned(),
+        name: resource.name.as_str().to_owned(),
+        version_info: resource.version.as_str().to_owned(),
+        xds_config: sent.filter(|_| contents).map(|r| r.any().clone()),
+        config_status: config_status.into(),
+        client_status: client_status.into(),
+        error_state: error.map(|message| UpdateFailureState {
+            details: message.to_string(),
+            version_info: resource.version.as_str().to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,68 @@
+//! Counters of a server.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters of a server.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $(pub(super) $name: AtomicU64,)*
+        }
+
+        /// Counters as of one moment.
+        #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+        #[non_exhaustive]
+        pub struct MetricsSnapshot {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Metrics {
+            pub(super) fn snapshot(&self) -> MetricsSnapshot {
+                MetricsSnapshot { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl MetricsSnapshot {
+            /// Names and values, for an exporter.
+            pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Streams open now.
+    streams_open,
+    /// Streams opened so far.
+    streams_total,
+    /// Streams refused: not allowed, no view, or too many.
+    streams_refused,
+    /// Requests taken.
+    requests,
+    /// Pushes sent.
+    pushes,
+    /// Resources in them.
+    resources_pushed,
+    /// Removals in them.
+    removals_pushed,
+    /// Encoded bytes of the resources in them.
+    bytes_pushed,
+    /// Pushes accepted.
+    acks,
+    /// Pushes refused.
+    nacks,
+    /// Answers dropped for their nonce.
+    stale_nonces,
+    /// Changes sent although what they depend on was not acknowledged in time.
+    holds_expired,
+    /// Streams ended because the client broke the protocol or a limit.
+    violations,
+    /// Streams ended because the client did not read.
+    write_timeouts,
+}
+
+pub(super) fn add(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, Ordering::Relaxed);
+}
