@@ -12,13 +12,19 @@
 //! [`Rotator`] is that machine, without IO. [`WorkloadIdentity`] drives it with a [`CertSource`] and publishes what is
 //! in force as [`IdentityState`]; an [`IdentityWatch`] is a cheap handle to it that plugs into rustls ([`crate::tls`]).
 
+#[cfg(feature = "test-util")]
+pub mod conformance;
 mod driver;
+#[cfg(feature = "test-util")]
+mod flaky;
 mod remote;
 mod rotator;
 mod source;
 mod state;
 
 pub use driver::{AgentConfig, WorkloadIdentity};
+#[cfg(feature = "test-util")]
+pub use flaky::{Behaviour, FlakySource};
 pub use remote::{RemoteCa, RemoteCaConfig, TokenSource};
 pub use rotator::{Action, RotationConfig, RotationPhase, Rotator};
 pub use source::{CertRequest, CertSource, FetchedCertificate, IssuerSource, SourceError};

@@ -28,6 +28,7 @@ use rustls_pki_types::CertificateDer;
 
 use crate::spiffe::{SpiffeId, TrustBundle, certificates_to_pem};
 
+pub(crate) use csr::shown;
 pub use csr::{Csr, CsrError, MAX_CSR_BYTES};
 pub use error::IssueError;
 pub use policy::IssuancePolicy;

@@ -28,6 +28,13 @@ pub struct CertRequest {
     pub bundles: Arc<TrustBundles>,
 }
 
+impl CertRequest {
+    /// A request without DNS names, wishes or an older certificate.
+    pub fn new(csr_pem: impl Into<String>, id: SpiffeId, bundles: Arc<TrustBundles>) -> Self {
+        Self { csr_pem: csr_pem.into(), id, dns_names: Vec::new(), lifetime: None, current: None, bundles }
+    }
+}
+
 /// What a source gives. The caller verifies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -70,7 +77,8 @@ pub enum SourceError {
 ///   dropping the future, so it must be cancel safe.
 /// - It does not see the private key, and does not need to check what comes back: the caller does.
 ///
-/// Ready-made: [`IssuerSource`] (an issuer in this process), [`RemoteCa`](super::RemoteCa) (Istio's CSR API).
+/// Ready-made: [`IssuerSource`] (an issuer in this process), [`RemoteCa`](super::RemoteCa) (Istio's CSR API). Anyone's can
+/// run `agent::conformance`; `FlakySource` is a double that fails by plan (both with feature `test-util`).
 #[async_trait]
 pub trait CertSource: fmt::Debug + Send + Sync {
     /// Fetches one certificate.

@@ -159,10 +159,10 @@ impl Csr {
             return Err(CsrError::CaRequested);
         }
         if let Some(uri) = self.uris.iter().find(|u| *u != id.as_str()) {
-            return Err(CsrError::ForeignName(format!("the URI name {uri:?}")));
+            return Err(CsrError::ForeignName(format!("the URI name {}", shown(uri))));
         }
         if let Some(dns) = self.dns_names.iter().find(|d| !dns_names.contains(d)) {
-            return Err(CsrError::ForeignName(format!("the DNS name {dns:?}")));
+            return Err(CsrError::ForeignName(format!("the DNS name {}", shown(dns))));
         }
         if self.other_names > 0 {
             return Err(CsrError::ForeignName("a name that is neither URI nor DNS name".into()));
@@ -204,6 +204,15 @@ impl Csr {
             GeneralName::DNSName(dns) => self.dns_names.push((*dns).to_owned()),
             _ => self.other_names += 1,
         }
+    }
+}
+
+/// A name as it goes into messages and logs: quoted, and not longer than a caller should be able to make a log line.
+pub(crate) fn shown(name: &str) -> String {
+    const LONGEST: usize = 256;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}...", &name[..end]),
+        None => format!("{name:?}"),
     }
 }
 

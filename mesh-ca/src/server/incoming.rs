@@ -14,11 +14,13 @@ use rustls_pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
+
+use crate::spiffe::{SpiffeId, check_leaf};
 
 /// The certificates that a peer showed, leaf first; empty when it showed none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +53,12 @@ impl PeerInfo {
     pub fn new(certificates: PeerCertificates, address: Option<SocketAddr>) -> Self {
         Self { certificates, address }
     }
+
+    /// The SPIFFE id in the certificate shown, if any. It was verified by the handshake when the server's verifier is that
+    /// of [`crate::tls`]; here only its form is.
+    pub fn id(&self) -> Option<SpiffeId> {
+        check_leaf(self.certificates.0.first()?).ok()
+    }
 }
 
 /// Limits of [`tls_incoming`].
@@ -61,11 +69,13 @@ pub struct IncomingLimits {
     pub handshake_timeout: Duration,
     /// Handshakes under way at once; more connections wait in the listen queue. Default 256.
     pub handshakes: usize,
+    /// Connections open at once; more wait in the listen queue. Default 16384.
+    pub connections: usize,
 }
 
 impl Default for IncomingLimits {
     fn default() -> Self {
-        Self { handshake_timeout: Duration::from_secs(10), handshakes: 256 }
+        Self { handshake_timeout: Duration::from_secs(10), handshakes: 256, connections: 16 * 1024 }
     }
 }
 
@@ -74,6 +84,8 @@ impl Default for IncomingLimits {
 pub struct PeerStream {
     stream: TlsStream<TcpStream>,
     peer: PeerInfo,
+    /// Given back when the connection is dropped.
+    _slot: OwnedSemaphorePermit,
 }
 
 /// Accepts connections and does their handshakes side by side, so that a slow peer keeps nobody waiting.
@@ -102,9 +114,11 @@ async fn accept(
     ready: mpsc::Sender<io::Result<PeerStream>>,
 ) {
     let acceptor = TlsAcceptor::from(config);
-    let slots = Arc::new(Semaphore::new(limits.handshakes.max(1)));
-    // The semaphore is never closed.
-    while let Ok(slot) = Arc::clone(&slots).acquire_owned().await {
+    let handshakes = Arc::new(Semaphore::new(limits.handshakes.max(1)));
+    let connections = Arc::new(Semaphore::new(limits.connections.max(1)));
+    // The semaphores are never closed.
+    while let Ok(handshake_slot) = Arc::clone(&handshakes).acquire_owned().await {
+        let Ok(slot) = Arc::clone(&connections).acquire_owned().await else { return };
         let (tcp, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -124,9 +138,9 @@ async fn accept(
                 Ok(Ok(stream)) => {
                     let certificates = PeerCertificates::of(stream.get_ref().1);
                     let peer = PeerInfo::new(certificates, Some(address));
-                    drop(slot);
+                    drop(handshake_slot);
                     // An error means that the server has stopped.
-                    let _ = ready.send(Ok(PeerStream { stream, peer })).await;
+                    let _ = ready.send(Ok(PeerStream { stream, peer, _slot: slot })).await;
                 }
                 Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
                 Err(_) => tracing::debug!(%address, "TLS handshake took too long"),

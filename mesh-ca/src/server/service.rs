@@ -13,7 +13,7 @@ use crate::{
     audit::{AuditOutcome, AuditRecord, AuditSink, TracingAudit},
     authn::{Authenticator, AuthnError, Identity, RequestFacts},
     clock::Clock,
-    issuer::{CertIssuer, Csr, CsrError, IssueError, IssueRequest, IssuedCertificate},
+    issuer::{CertIssuer, Csr, CsrError, IssueError, IssueRequest, IssuedCertificate, shown},
     spiffe::SpiffeId,
 };
 
@@ -176,7 +176,7 @@ fn choose_id(identity: &Identity, csr: &Csr) -> Result<SpiffeId, Refusal> {
         ([], _) => denied("the caller may have several ids; name one of them in the CSR".into()),
         ([first, ..], ids) => match ids.iter().find(|id| id.as_str() == first) {
             Some(id) => Ok(id.clone()),
-            None => denied(format!("the caller may not have the id {first:?}")),
+            None => denied(format!("the caller may not have the id {}", shown(first))),
         },
     }
 }

@@ -8,7 +8,7 @@ use super::{
     pem::{PemError, certificates_from_pem, certificates_to_pem},
     rule::{Place, Rule, RuleBroken},
     trust_domain::TrustDomain,
-    verify::{VerifiedSvid, check_leaf, signing_profile, verify},
+    verify::{VerifiedSvid, check_leaf, root_profile, verify},
     x509::Facts,
 };
 
@@ -43,7 +43,7 @@ impl TrustRoot {
     fn new(der: CertificateDer<'static>) -> Result<Self, String> {
         let facts = Facts::parse(&der)?;
         let anchor = webpki::anchor_from_trusted_cert(&der).map_err(|e| e.to_string())?.to_owned();
-        let profile = signing_profile(&facts).map(|_| ());
+        let profile = root_profile(&facts);
         Ok(Self { der, anchor, not_before: facts.not_before, not_after: facts.not_after, profile })
     }
 

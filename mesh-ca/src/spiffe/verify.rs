@@ -144,8 +144,18 @@ fn check_leaf_facts(facts: &Facts) -> Result<SpiffeId, (Rule, String)> {
     Ok(id)
 }
 
+/// A root: a plain one (no SPIFFE id) may lack key usage altogether, since trust in it comes from configuration and
+/// RFC 5280 section 6.1 takes no more of an anchor than its name and key.
+pub(super) fn root_profile(facts: &Facts) -> Result<(), (Rule, String)> {
+    let plain = !facts.uri_sans.iter().any(|u| u.starts_with("spiffe:"));
+    if plain && facts.ca && facts.key_usage.is_none() {
+        return Ok(());
+    }
+    signing_profile(facts).map(|_| ())
+}
+
 /// A CA without a SPIFFE id is not an SVID: then only what makes it a signing certificate is asked of it.
-pub(super) fn signing_profile(facts: &Facts) -> Result<Option<TrustDomain>, (Rule, String)> {
+fn signing_profile(facts: &Facts) -> Result<Option<TrustDomain>, (Rule, String)> {
     if !facts.ca {
         return Err((Rule::SigningCa, String::new()));
     }

@@ -1,16 +1,12 @@
 //! The agent on a clock in hand: renewals, failures, recovery.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use mesh_ca::{
     agent::{
-        AgentConfig, CertRequest, CertSource, FetchedCertificate, IdentityState, IdentityWatch, IssuerSource,
-        RotationPhase, SourceError, WorkloadIdentity,
+        AgentConfig, Behaviour, CertRequest, CertSource, FetchedCertificate, FlakySource, IdentityState, IdentityWatch,
+        IssuerSource, RotationPhase, SourceError, WorkloadIdentity, conformance,
     },
     clock::ManualClock,
     spiffe::{KeyType, SpiffeId},
@@ -18,44 +14,8 @@ use mesh_ca::{
 
 use crate::fixture::{Ca, workload};
 
-/// What a source does with the next request.
-#[derive(Debug, Clone, Copy)]
-enum Behave {
-    Well,
-    Refuse,
-    Hang,
-}
-
-/// An issuer that can be told to misbehave; well again when the list is used up.
-#[derive(Debug)]
-struct Moody {
-    inner: IssuerSource,
-    plan: Mutex<VecDeque<Behave>>,
-    requests: Mutex<Vec<CertRequest>>,
-}
-
-impl Moody {
-    fn new(ca: &Ca, plan: impl IntoIterator<Item = Behave>) -> Arc<Self> {
-        let inner = IssuerSource::new(ca.issuer.clone());
-        Arc::new(Self { inner, plan: Mutex::new(plan.into_iter().collect()), requests: Mutex::default() })
-    }
-
-    fn requests(&self) -> Vec<CertRequest> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-#[async_trait]
-impl CertSource for Moody {
-    async fn fetch(&self, request: &CertRequest) -> Result<FetchedCertificate, SourceError> {
-        self.requests.lock().unwrap().push(request.clone());
-        let behave = self.plan.lock().unwrap().pop_front().unwrap_or(Behave::Well);
-        match behave {
-            Behave::Well => self.inner.fetch(request).await,
-            Behave::Refuse => Err(SourceError::Refused("in a bad mood".into())),
-            Behave::Hang => std::future::pending().await,
-        }
-    }
+fn source(ca: &Ca, plan: impl IntoIterator<Item = Behaviour>) -> Arc<FlakySource> {
+    Arc::new(FlakySource::new(Arc::new(IssuerSource::new(ca.issuer.clone())), plan))
 }
 
 fn config() -> AgentConfig {
@@ -88,17 +48,25 @@ async fn drive(
 }
 
 #[tokio::test]
+async fn sources_conform() {
+    let ca = Ca::new().await;
+    let now = mesh_ca::clock::Clock::now(&ca.clock).wall;
+    conformance::check_source(&IssuerSource::new(ca.issuer.clone()), &workload("a"), Arc::default(), now).await;
+    conformance::check_source(&*source(&ca, []), &workload("a"), ca.bundles(), now).await;
+}
+
+#[tokio::test]
 async fn renews_with_a_new_key_each_time() {
     let ca = Ca::new().await;
-    let source = Moody::new(&ca, []);
-    let identity = WorkloadIdentity::spawn(config(), source.clone(), ca.clock());
+    let flaky = source(&ca, []);
+    let identity = WorkloadIdentity::spawn(config(), flaky.clone(), ca.clock());
     let watch = identity.watch();
     let first = watch.ready().await.unwrap();
     assert_eq!(first.id(), &workload("a"));
     let second = drive(&ca.clock, &watch, |s| s.rotations == 2).await.svid.clone().unwrap();
     assert_ne!(first.serial(), second.serial());
     assert_ne!(first.key().public_key_der().unwrap(), second.key().public_key_der().unwrap());
-    let requests = source.requests();
+    let requests = flaky.requests();
     assert!(requests[0].current.is_none());
     assert_eq!(requests[1].current.as_ref().unwrap().serial(), first.serial(), "the old one proves who asks");
     assert!(requests.iter().all(|r| !r.csr_pem.contains("PRIVATE")));
@@ -110,13 +78,13 @@ async fn renews_with_a_new_key_each_time() {
 #[tokio::test]
 async fn failures_are_survived_without_a_gap() {
     let ca = Ca::new().await;
-    let source = Moody::new(&ca, [Behave::Well, Behave::Refuse, Behave::Hang, Behave::Refuse]);
-    let identity = WorkloadIdentity::spawn(config(), source, ca.clock());
+    let flaky = source(&ca, [Behaviour::Well, Behaviour::Refuse, Behaviour::Hang, Behaviour::Refuse]);
+    let identity = WorkloadIdentity::spawn(config(), flaky, ca.clock());
     let watch = identity.watch();
     watch.ready().await.unwrap();
     let failed = drive(&ca.clock, &watch, |s| s.failures == 1).await;
     assert!(failed.svid.is_some());
-    assert!(failed.last_error.as_deref().unwrap().contains("bad mood"), "{failed:?}");
+    assert!(failed.last_error.as_deref().unwrap().contains("by plan"), "{failed:?}");
     let late = drive(&ca.clock, &watch, |s| s.failures == 2).await;
     assert!(late.last_error.as_deref().unwrap().contains("too long"), "{late:?}");
     let mut gaps = 0;
@@ -131,8 +99,8 @@ async fn failures_are_survived_without_a_gap() {
 #[tokio::test]
 async fn an_outage_past_the_end_shows_and_heals() {
     let ca = Ca::new().await;
-    let plan = std::iter::once(Behave::Well).chain(std::iter::repeat_n(Behave::Refuse, 30));
-    let identity = WorkloadIdentity::spawn(config(), Moody::new(&ca, plan), ca.clock());
+    let plan = std::iter::once(Behaviour::Well).chain(std::iter::repeat_n(Behaviour::Refuse, 30));
+    let identity = WorkloadIdentity::spawn(config(), source(&ca, plan), ca.clock());
     let watch = identity.watch();
     let svid = watch.ready().await.unwrap();
     let ended = drive(&ca.clock, &watch, |s| s.svid.is_none()).await;
@@ -145,7 +113,7 @@ async fn an_outage_past_the_end_shows_and_heals() {
 #[tokio::test]
 async fn a_clock_set_forward_takes_the_certificate_away_and_fetches() {
     let ca = Ca::new().await;
-    let identity = WorkloadIdentity::spawn(config(), Moody::new(&ca, []), ca.clock());
+    let identity = WorkloadIdentity::spawn(config(), source(&ca, []), ca.clock());
     let watch = identity.watch();
     watch.ready().await.unwrap();
     let now = mesh_ca::clock::Clock::now(&ca.clock).wall;
@@ -197,7 +165,7 @@ async fn a_serving_certificate_has_its_dns_names() {
 #[tokio::test]
 async fn dropping_it_ends_the_renewals() {
     let ca = Ca::new().await;
-    let identity = WorkloadIdentity::spawn(config(), Moody::new(&ca, []), ca.clock());
+    let identity = WorkloadIdentity::spawn(config(), source(&ca, []), ca.clock());
     let watch = identity.watch();
     watch.ready().await.unwrap();
     drop(identity);

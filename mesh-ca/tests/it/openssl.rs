@@ -106,9 +106,10 @@ async fn bad_requests_are_refused_by_name() {
     let ca = Ca::new().await;
     let id = workload("reviews");
     let own = format!("subjectAltName=URI:{id}");
-    let cases: [(&str, &[&str], String, &str); 9] = [
+    let cases: [(&str, &[&str], String, &str); 10] = [
         ("another id", P256, "subjectAltName=URI:spiffe://cluster.local/ns/default/sa/admin".into(), "sa/admin"),
         ("its own id and another", P256, format!("{own},URI:spiffe://cluster.local/ns/x/sa/y"), "ns/x/sa/y"),
+        ("an endless id", P256, format!("subjectAltName=URI:spiffe://cluster.local/{}", "x".repeat(4000)), "spiffe"),
         ("a DNS name", P256, format!("{own},DNS:example.com"), "example.com"),
         ("an address", P256, format!("{own},IP:10.0.0.1"), "neither URI nor DNS"),
         ("a mail address", P256, format!("{own},email:a@b.example"), "neither URI nor DNS"),
@@ -122,6 +123,7 @@ async fn bad_requests_are_refused_by_name() {
         let csr = request(folder.path(), key, &extensions);
         let refused = issue(&ca, &csr, &id).await.expect_err(name);
         assert!(refused.contains(reason), "{name}: {refused}");
+        assert!(refused.len() < 400, "{name}: {refused}");
     }
 }
 

@@ -130,14 +130,15 @@ fn signing_rules() {
 #[test]
 fn path_rules() {
     let pki = Pki::new();
-    let now = SystemTime::now();
+    // OpenSSL's certificates begin in the second they are made: the time is read when each is verified.
+    let now = SystemTime::now;
     let signing = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign";
     // A second level below one that allows none.
     pki.make("upper", "root", "/O=upper", &signing.replace("CA:TRUE", "CA:TRUE,pathlen:0"));
     pki.make("lower", "upper", "/O=lower", signing);
     pki.make("leaf", "lower", "/", LEAF);
     let chain = [pki.read("lower"), pki.read("upper")].concat();
-    let broken = verify_pem(&pki.read("leaf"), Some(&chain), &pki.read("root"), now).unwrap_err();
+    let broken = verify_pem(&pki.read("leaf"), Some(&chain), &pki.read("root"), now()).unwrap_err();
     assert_eq!(broken.rule, Rule::PathLength, "{broken}");
 
     // The leaf may bring its chain along, in any order.
@@ -145,31 +146,33 @@ fn path_rules() {
     pki.make("lower", "upper", "/O=lower", signing);
     pki.make("leaf", "lower", "/", LEAF);
     let full = [pki.read("leaf"), pki.read("upper"), pki.read("lower")].concat();
-    assert_eq!(verify_pem(&full, None, &pki.read("root"), now).unwrap().intermediates, 2);
-    let broken = verify_pem(&pki.read("leaf"), None, &pki.read("root"), now).unwrap_err();
+    assert_eq!(verify_pem(&full, None, &pki.read("root"), now()).unwrap().intermediates, 2);
+    let broken = verify_pem(&pki.read("leaf"), None, &pki.read("root"), now()).unwrap_err();
     assert_eq!(broken.rule, Rule::TrustedRoot, "without its chain: {broken}");
 
     // A root by the same name with another key.
     let impostor = Pki::new();
     impostor.make("leaf", "root", "/", LEAF);
-    let broken = verify_pem(&impostor.read("leaf"), None, &pki.read("root"), now).unwrap_err();
+    let broken = verify_pem(&impostor.read("leaf"), None, &pki.read("root"), now()).unwrap_err();
     assert!(matches!(broken.rule, Rule::Signature | Rule::TrustedRoot), "{broken}");
 
     // Roots that are no signing certificates, or have ended.
     pki.make("leaf", "root", "/", LEAF);
     let leaf = pki.read("leaf");
+    certificate(pki.folder.path(), "root", "root", "/O=test", "basicConstraints=critical,CA:TRUE", "30");
+    assert!(verify_pem(&leaf, None, &pki.read("root"), now()).is_ok(), "a plain root without key usage");
     let bad_root = ROOT.replace("keyCertSign,cRLSign", "digitalSignature");
     certificate(pki.folder.path(), "root", "root", "/O=test", &bad_root, "30");
-    let broken = verify_pem(&leaf, None, &pki.read("root"), now).unwrap_err();
+    let broken = verify_pem(&leaf, None, &pki.read("root"), now()).unwrap_err();
     assert_eq!(broken.rule, Rule::SigningKeyCertSign, "{broken}");
     certificate(pki.folder.path(), "root", "root", "/O=test", ROOT, "1");
-    let later = now + std::time::Duration::from_secs(2 * 86400);
+    let later = now() + std::time::Duration::from_secs(2 * 86400);
     let broken = verify_pem(&leaf, None, &pki.read("root"), later).unwrap_err();
     assert_eq!((broken.rule, broken.place.to_string().as_str()), (Rule::Expired, "root"), "{broken}");
 
     for garbage in [&b""[..], b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
-        assert_eq!(verify_pem(garbage, None, &pki.read("root"), now).unwrap_err().rule, Rule::WellFormed);
-        assert_eq!(verify_pem(&leaf, None, garbage, now).unwrap_err().rule, Rule::WellFormed);
+        assert_eq!(verify_pem(garbage, None, &pki.read("root"), now()).unwrap_err().rule, Rule::WellFormed);
+        assert_eq!(verify_pem(&leaf, None, garbage, now()).unwrap_err().rule, Rule::WellFormed);
     }
 }
 

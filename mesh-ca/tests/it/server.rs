@@ -163,6 +163,8 @@ async fn a_certificate_of_the_connection_renews_itself() {
     let address: SocketAddr = "127.0.0.1:9".parse().unwrap();
     let mut call = Request::new(request(&workload("a")));
     let certificates = PeerCertificates(svid.chain().to_vec().into());
+    assert_eq!(PeerInfo::new(certificates.clone(), None).id(), Some(workload("a")));
+    assert_eq!(PeerInfo::default().id(), None);
     call.extensions_mut().insert(PeerInfo::new(certificates.clone(), Some(address)));
     plane.service.create_certificate(call).await.unwrap();
     let record = plane.audit.records().pop().unwrap();
@@ -261,6 +263,31 @@ async fn agents_refuse_a_false_control_plane_and_say_why_they_fail() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let reason = failing(agent(&plane, closed, "a", token())).await;
     assert!(reason.contains("cannot be reached"), "{reason}");
+}
+
+#[tokio::test]
+async fn the_remote_source_conforms() {
+    let mut plane = ControlPlane::new().await;
+    let address = plane.listen().await;
+    let token = TokenSource::Fixed(mesh_ca::authn::BearerToken::new(plane.token("a")));
+    let remote = RemoteCaConfig::new(address.to_string(), PeerPolicy::id(istiod())).with_token(token);
+    let source = RemoteCa::new(remote, plane.ca.clock());
+    let now = mesh_ca::clock::Clock::now(&plane.ca.clock).wall;
+    mesh_ca::agent::conformance::check_source(&source, &workload("a"), plane.ca.bundles(), now).await;
+}
+
+/// Peers that connect and say nothing keep nobody else waiting.
+#[tokio::test]
+async fn silent_peers_do_not_block() {
+    let mut plane = ControlPlane::new().await;
+    let address = plane.listen().await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    let token = TokenSource::Fixed(mesh_ca::authn::BearerToken::new(plane.token("a")));
+    let identity = agent(&plane, address, "a", token);
+    assert!(identity.watch().ready().await.is_some());
 }
 
 #[tokio::test]
