@@ -59,6 +59,8 @@ catalogue! {
         "Several documents define the same object; the first one counts."
     DuplicateSubset "MESH0101" Error "subset {:?} of host {:?} is also defined by {}"
         "Several DestinationRules that apply to the same clients define a subset twice."
+    NotCarriedOut "MESH0301" Warning "{}"
+        "A part of an object is accepted, but translation into proxy configuration does not carry it out."
     HeldBack "MESH0201" Warning "{} stays in force as it was before: {}"
         "The new version of an object is faulty; its last good version stays in force."
 }

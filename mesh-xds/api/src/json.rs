@@ -43,6 +43,17 @@ pub fn value_from_yaml(text: &str) -> Result<serde_json::Value, ParseError> {
     serde_saphyr::from_str(text).map_err(|e| ParseError::Syntax(e.to_string()))
 }
 
+/// Writes a [`serde_json::Value`] as YAML, ending in a line feed.
+#[must_use]
+pub fn value_to_yaml(value: &serde_json::Value) -> String {
+    // JSON is a part of YAML: where the writer gives up, the JSON form says the same.
+    let mut text = serde_saphyr::to_string(value).unwrap_or_else(|_| value.to_string());
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
 /// Reads a message of a type known at compile time.
 ///
 /// # Errors
@@ -199,6 +210,12 @@ load_assignment: {cluster_name: a}
         assert_eq!(json["connect_timeout"], "0.250s");
         assert_eq!(json["type"], "STRICT_DNS");
         assert_eq!(from_value::<Cluster>(&json).unwrap(), cluster);
+    }
+
+    #[test]
+    fn written_yaml_is_read_again() {
+        let value = serde_json::json!({"a|b": ["*", "yes", "0s", 1.5, null, {"x: y": "line\nbreak"}], "e": {}});
+        assert_eq!(value_from_yaml(&value_to_yaml(&value)).unwrap(), value);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(super) fn service(
             .map(|account| format!("spiffe://{}/ns/{namespace}/sa/{account}", options.trust_domain))
             .collect(),
         created: object.meta.creation_timestamp.clone().unwrap_or_default(),
-        origin: object.key().to_string(),
+        origin: Some(object.key().clone()),
         ..Service::new(format!("{name}.{namespace}.svc.{}", options.cluster_domain), namespace)
     }
 }

@@ -1,5 +1,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
+use mesh_config::model::ObjectKey;
+
 use super::{Labels, Protocol};
 
 /// Identity of a service: where it lives and what it is called.
@@ -136,8 +138,8 @@ pub struct Service {
     pub subject_alt_names: BTreeSet<String>,
     /// RFC 3339 time of creation, the older one wins conflicts; empty if unknown.
     pub created: String,
-    /// The user's object, as `Kind namespace/name`.
-    pub origin: String,
+    /// The user's object it was read from, if any.
+    pub origin: Option<ObjectKey>,
 }
 
 impl Service {
@@ -157,7 +159,7 @@ impl Service {
             selector: None,
             subject_alt_names: BTreeSet::new(),
             created: String::new(),
-            origin: String::new(),
+            origin: None,
         }
     }
 

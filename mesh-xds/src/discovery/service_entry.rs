@@ -39,7 +39,7 @@ pub(super) fn services(
         selector: entry.workload_selector.as_ref().map(|selector| labels(&selector.labels)),
         subject_alt_names: entry.subject_alt_names.iter().cloned().collect::<BTreeSet<_>>(),
         created: object.meta.creation_timestamp.clone().unwrap_or_default(),
-        origin: object.key().to_string(),
+        origin: Some(object.key().clone()),
         ..Service::new(host.to_ascii_lowercase(), object.namespace())
     };
     let services = entry.hosts.iter().map(service);
