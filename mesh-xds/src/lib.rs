@@ -26,6 +26,8 @@ mod resource;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod store;
+#[cfg(feature = "translate")]
+pub mod translate;
 
 pub use ids::{NodeId, Nonce, ResourceName, Version};
 pub use mesh_xds_api::TypeUrl;

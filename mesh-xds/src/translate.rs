@@ -79,7 +79,8 @@ impl Translator {
     /// Indexes configuration and services. Costs the number of objects.
     #[must_use]
     pub fn prepare(&self, snapshot: &Snapshot, registry: &Registry) -> MeshContext {
-        let mut gateways: Vec<_> = snapshot.all::<mesh_config::model::Gateway>().map(|g| Arc::clone(g.object)).collect();
+        let mut gateways: Vec<_> =
+            snapshot.all::<mesh_config::model::Gateway>().map(|g| Arc::clone(g.object)).collect();
         gateways.sort_by_key(|gateway| age(gateway));
         MeshContext {
             options: Arc::clone(&self.options),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mesh_config::{
-    Snapshot,
-    model::{self, ObjectKey},
+    Code, Diagnostic, Snapshot,
+    model::{self, ObjectKey, SourceLocation},
 };
 
 use super::{Labels, Registry, Workload, kube, service_entry, workload};
@@ -42,6 +42,22 @@ impl Notice {
     #[must_use]
     pub fn new(object: &ObjectKey, path: impl Into<String>, message: impl Into<String>) -> Self {
         Self { object: object.clone(), path: path.into(), message: message.into() }
+    }
+
+    /// The notice as a warning, located in the file that `snapshot` read the object from.
+    #[must_use]
+    pub fn diagnostic(&self, snapshot: &Snapshot) -> Diagnostic {
+        let object = snapshot.object(&self.object);
+        let unknown = SourceLocation::default();
+        let source = object.map_or(&unknown, |object| &object.source);
+        let mut found = Diagnostic::at(Code::NotCarriedOut, source, &[&self.message]);
+        found.resource = object.map_or_else(|| self.object.to_string(), |object| object.resource());
+        found.key = Some(self.object.clone());
+        if let Some(position) = object.map(|object| object.positions.locate(&self.path)).filter(|p| p.is_known()) {
+            found.position = position;
+        }
+        found.path.clone_from(&self.path);
+        found
     }
 }
 

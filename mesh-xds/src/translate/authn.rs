@@ -46,11 +46,7 @@ impl PeerModes {
     /// Of several of the same reach, the oldest holds, as in Istio.
     pub(super) fn read(snapshot: &Snapshot, options: &MeshOptions) -> Self {
         let root = &options.root_namespace;
-        let mut all = Self {
-            mesh: Mode::Permissive,
-            namespaces: BTreeMap::new(),
-            workloads: BTreeMap::new(),
-        };
+        let mut all = Self { mesh: Mode::Permissive, namespaces: BTreeMap::new(), workloads: BTreeMap::new() };
         let mut policies: Vec<_> = snapshot.all::<PeerAuthentication>().collect();
         policies.sort_by_key(|policy| super::age(policy.object));
         let mut wide = BTreeMap::new();

@@ -97,10 +97,8 @@ pub(super) fn inbound_static(port: u16, application: std::net::IpAddr, http2: bo
 /// The application behind a sidecar, at the address the caller wanted, called from an address that is not redirected.
 pub(super) fn inbound_original(name: &str, http2: bool, timeout: Duration) -> Cluster {
     let mut cluster = inbound(name, http2, timeout);
-    cluster.upstream_bind_config = Some(core::BindConfig {
-        source_address: Some(proto::socket_address("127.0.0.6", 0)),
-        ..Default::default()
-    });
+    cluster.upstream_bind_config =
+        Some(core::BindConfig { source_address: Some(proto::socket_address("127.0.0.6", 0)), ..Default::default() });
     find(&mut cluster, &Discovery::OriginalDst, Duration::ZERO);
     cluster
 }
@@ -163,6 +161,8 @@ fn metadata(key: &OutboundKey<'_>) -> Option<core::Metadata> {
     proto::metadata([("istio", istio)])
 }
 
+// The successor of the DNS fields is a cluster extension that fewer data planes know; Envoy supports both.
+#[allow(deprecated)]
 fn find(cluster: &mut Cluster, discovery: &Discovery, refresh: Duration) {
     let kind = match discovery {
         Discovery::Eds => {
@@ -175,7 +175,11 @@ fn find(cluster: &mut Cluster, discovery: &Discovery, refresh: Duration) {
             cluster.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
             cluster.dns_refresh_rate = Some(proto::duration(refresh));
             cluster.respect_dns_ttl = true;
-            if matches!(discovery, Discovery::StrictDns(_)) { DiscoveryType::StrictDns } else { DiscoveryType::LogicalDns }
+            if matches!(discovery, Discovery::StrictDns(_)) {
+                DiscoveryType::StrictDns
+            } else {
+                DiscoveryType::LogicalDns
+            }
         }
         Discovery::OriginalDst => {
             cluster.lb_policy = LbPolicy::ClusterProvided.into();
@@ -280,11 +284,13 @@ fn explicit_http2(streams: Option<u32>) -> HttpProtocolOptions {
 
 fn downstream_protocol() -> HttpProtocolOptions {
     HttpProtocolOptions {
-        upstream_protocol_options: Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
-            http_protocol_options: Some(Http1ProtocolOptions::default()),
-            http2_protocol_options: Some(Http2ProtocolOptions::default()),
-            ..Default::default()
-        })),
+        upstream_protocol_options: Some(UpstreamProtocolOptions::UseDownstreamProtocolConfig(
+            UseDownstreamHttpConfig {
+                http_protocol_options: Some(Http1ProtocolOptions::default()),
+                http2_protocol_options: Some(Http2ProtocolOptions::default()),
+                ..Default::default()
+            },
+        )),
         ..Default::default()
     }
 }
@@ -373,12 +379,8 @@ mod tests {
             ..OutlierSettings::default()
         };
         let random = LoadBalancerSettings { simple: Some(SimpleLb::Random), ..LoadBalancerSettings::default() };
-        let policy = Policy {
-            pool: Some(&pool),
-            outlier: Some(&outlier),
-            load_balancer: Some(&random),
-            ..Policy::default()
-        };
+        let policy =
+            Policy { pool: Some(&pool), outlier: Some(&outlier), load_balancer: Some(&random), ..Policy::default() };
         let cluster = cluster(policy, Protocol::Http, Discovery::Eds);
         assert_eq!(cluster["lb_policy"], "RANDOM");
         assert_eq!(cluster["circuit_breakers"]["thresholds"][0]["max_connections"], 7);

@@ -3,8 +3,8 @@
 use mesh_config::{
     Snapshot,
     model::{
-        AuthorizationAction, AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, HttpRoute, LoadBalancerSettings,
-        Object, RequestAuthentication, Sidecar, SimpleLb, TrafficPolicy, VirtualService,
+        AuthorizationAction, AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, HttpRoute,
+        LoadBalancerSettings, Object, RequestAuthentication, Sidecar, SimpleLb, TrafficPolicy, VirtualService,
     },
 };
 
@@ -116,10 +116,20 @@ fn destination_rule(findings: &mut Findings<'_>, spec: &DestinationRule) {
 fn traffic_policy(findings: &mut Findings<'_>, policy: &TrafficPolicy, path: &str) {
     findings.unless(policy.tunnel.is_none(), format!("{path}.tunnel"), "connections are not tunnelled");
     findings.unless(policy.proxy_protocol.is_none(), format!("{path}.proxyProtocol"), "no PROXY header is sent");
-    findings.unless(policy.retry_budget.is_none(), format!("{path}.retryBudget"), "retries are limited by maxRetries only");
+    findings.unless(
+        policy.retry_budget.is_none(),
+        format!("{path}.retryBudget"),
+        "retries are limited by maxRetries only",
+    );
     let ports = policy.port_level_settings.iter().enumerate();
     let sections = ports.map(|(index, port)| {
-        (format!("{path}.portLevelSettings[{index}]"), &port.load_balancer, &port.tls, &port.outlier_detection, &port.connection_pool)
+        (
+            format!("{path}.portLevelSettings[{index}]"),
+            &port.load_balancer,
+            &port.tls,
+            &port.outlier_detection,
+            &port.connection_pool,
+        )
     });
     let own = (path.to_owned(), &policy.load_balancer, &policy.tls, &policy.outlier_detection, &policy.connection_pool);
     for (path, balancer, tls, outlier, pool) in std::iter::once(own).chain(sections) {
@@ -127,7 +137,11 @@ fn traffic_policy(findings: &mut Findings<'_>, policy: &TrafficPolicy, path: &st
             load_balancer(findings, settings, &format!("{path}.loadBalancer"));
         }
         if let Some(tls) = tls {
-            findings.unless(tls.ca_crl.is_none(), format!("{path}.tls.caCrl"), "revoked certificates are not looked for");
+            findings.unless(
+                tls.ca_crl.is_none(),
+                format!("{path}.tls.caCrl"),
+                "revoked certificates are not looked for",
+            );
         }
         if let Some(outlier) = outlier {
             let field = format!("{path}.outlierDetection.consecutiveErrors");
@@ -135,7 +149,11 @@ fn traffic_policy(findings: &mut Findings<'_>, policy: &TrafficPolicy, path: &st
         }
         if let Some(tcp) = pool.as_ref().and_then(|pool| pool.tcp.as_ref()) {
             let field = format!("{path}.connectionPool.tcp.idleTimeout");
-            findings.unless(tcp.idle_timeout.is_none(), field, "TCP connections are closed after an hour without bytes");
+            findings.unless(
+                tcp.idle_timeout.is_none(),
+                field,
+                "TCP connections are closed after an hour without bytes",
+            );
         }
     }
 }
@@ -209,8 +227,7 @@ mod tests {
         let spec = VirtualService { http: vec![HttpRoute::default(), rule], ..VirtualService::default() };
         let meta = ObjectMeta { name: "x".into(), ..ObjectMeta::default() };
         let sidecar = ObjectMeta { name: "y".into(), ..ObjectMeta::default() };
-        let objects =
-            [Arc::new(Object::new(meta, spec)), Arc::new(Object::new(sidecar, Sidecar::default()))];
+        let objects = [Arc::new(Object::new(meta, spec)), Arc::new(Object::new(sidecar, Sidecar::default()))];
         let found = notices(&objects.into_iter().collect());
         assert_eq!(found.len(), 2);
         assert_eq!(found[0].path, "spec.http[1].delegate");

@@ -44,11 +44,7 @@ pub(super) fn assignment(name: &str, targets: &[Target<'_>]) -> ClusterLoadAssig
         lb_endpoints: endpoints,
         ..Default::default()
     });
-    ClusterLoadAssignment {
-        cluster_name: name.to_owned(),
-        endpoints: endpoints.collect(),
-        ..Default::default()
-    }
+    ClusterLoadAssignment { cluster_name: name.to_owned(), endpoints: endpoints.collect(), ..Default::default() }
 }
 
 /// One endpoint at a fixed address.

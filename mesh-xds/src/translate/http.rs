@@ -142,10 +142,7 @@ mod tests {
         let json = made(Side::Outbound, &MeshOptions::default());
         let names: Vec<&str> =
             json["http_filters"].as_array().unwrap().iter().filter_map(|f| f["name"].as_str()).collect();
-        assert_eq!(
-            names,
-            ["envoy.filters.http.fault", "envoy.filters.http.cors", "envoy.filters.http.router"]
-        );
+        assert_eq!(names, ["envoy.filters.http.fault", "envoy.filters.http.cors", "envoy.filters.http.router"]);
         assert_eq!(json["rds"]["route_config_name"], "9080");
         assert!(json.get("access_log").is_none());
     }

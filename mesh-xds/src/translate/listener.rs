@@ -58,11 +58,8 @@ fn original_dst() -> ListenerFilter {
 
 /// Passes connections on to clusters by weight; there is at least one.
 fn tcp_proxy(stat_prefix: &str, clusters: &[(String, u32)], options: &MeshOptions) -> Filter {
-    let weighted = |(name, weight): &(String, u32)| ClusterWeight {
-        name: name.clone(),
-        weight: *weight,
-        ..Default::default()
-    };
+    let weighted =
+        |(name, weight): &(String, u32)| ClusterWeight { name: name.clone(), weight: *weight, ..Default::default() };
     let specifier = match clusters {
         [(only, _)] => ClusterSpecifier::Cluster(only.clone()),
         many => ClusterSpecifier::WeightedClusters(WeightedCluster { clusters: many.iter().map(weighted).collect() }),

@@ -211,9 +211,7 @@ fn interception(metadata: &BTreeMap<String, Value>) -> Result<Interception, Node
     match text(metadata, "INTERCEPTION_MODE") {
         mode if mode.is_empty() || mode == "REDIRECT" => Ok(Interception::Redirect),
         mode if mode == "NONE" => Ok(Interception::None),
-        value => {
-            Err(NodeError::Metadata { key: "INTERCEPTION_MODE", value, reason: "must be REDIRECT or NONE" })
-        }
+        value => Err(NodeError::Metadata { key: "INTERCEPTION_MODE", value, reason: "must be REDIRECT or NONE" }),
     }
 }
 

@@ -17,11 +17,7 @@ impl Translation {
             if let Some(origin) = resource.origin() {
                 out.push_str(&format!("# from {origin}\n"));
             }
-            // Invariant: a JSON value is always writable as YAML.
             out.push_str(&json::value_to_yaml(&shown(resource)));
-            if !out.ends_with('\n') {
-                out.push('\n');
-            }
         }
         out
     }

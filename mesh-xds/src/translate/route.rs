@@ -153,11 +153,7 @@ pub(super) fn forward_once(name: &str, cluster: &str) -> Route {
     forward_all(name, cluster.to_owned(), None)
 }
 
-fn forward_all(
-    name: &str,
-    cluster: String,
-    retry_policy: Option<RetryPolicy>,
-) -> Route {
+fn forward_all(name: &str, cluster: String, retry_policy: Option<RetryPolicy>) -> Route {
     Route {
         name: name.to_owned(),
         r#match: Some(everything()),
@@ -176,10 +172,7 @@ pub(super) fn answer_all(name: &str, status: u32) -> Route {
     Route {
         name: name.to_owned(),
         r#match: Some(everything()),
-        action: Some(Action::DirectResponse(DirectResponseAction {
-            status,
-            ..Default::default()
-        })),
+        action: Some(Action::DirectResponse(DirectResponseAction { status, ..Default::default() })),
         ..Default::default()
     }
 }
@@ -253,7 +246,8 @@ mod tests {
 
     #[test]
     fn conditions_on_the_caller_are_decided_here() {
-        let cases: [(&str, fn(&mut HttpMatchRequest), usize); 8] = [
+        type Case = (&'static str, fn(&mut HttpMatchRequest), usize);
+        let cases: [Case; 8] = [
             ("own label", |m| drop(m.source_labels.insert("app".into(), "caller".into())), 1),
             ("other label", |m| drop(m.source_labels.insert("app".into(), "other".into())), 0),
             ("own namespace", |m| m.source_namespace = Some("a".into()), 1),
@@ -271,10 +265,14 @@ mod tests {
 
     #[test]
     fn weights() {
-        let rule = HttpRoute { route: vec![to("v1", Some(90)), to("v2", Some(10)), to("v3", Some(0))], ..HttpRoute::default() };
+        let rule = HttpRoute {
+            route: vec![to("v1", Some(90)), to("v2", Some(10)), to("v3", Some(0))],
+            ..HttpRoute::default()
+        };
         let routes = made(vec![rule], &["mesh"]);
         let clusters = routes[0]["route"]["weighted_clusters"]["clusters"].as_array().unwrap().clone();
-        let weights: Vec<_> = clusters.iter().map(|c| (c["name"].as_str().unwrap(), c["weight"].as_u64().unwrap())).collect();
+        let weights: Vec<_> =
+            clusters.iter().map(|c| (c["name"].as_str().unwrap(), c["weight"].as_u64().unwrap())).collect();
         assert_eq!(weights, [("a/v1/", 90), ("a/v2/", 10)]);
     }
 

@@ -30,7 +30,8 @@ pub(super) const OWN_CERTIFICATE: &str = "default";
 /// SDS name of the mesh's roots.
 pub(super) const MESH_ROOTS: &str = "ROOTCA";
 /// Application protocols that callers within the mesh offer: what tells mesh TLS from TLS of the application.
-pub(super) const MESH_ALPN: [&str; 5] = ["istio-peer-exchange", "istio", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
+pub(super) const MESH_ALPN: [&str; 5] =
+    ["istio-peer-exchange", "istio", "istio-http/1.0", "istio-http/1.1", "istio-h2"];
 
 /// A secret the agent beside the proxy serves, never the control plane.
 pub(super) fn agent_secret(name: &str) -> SdsSecretConfig {
@@ -178,13 +179,10 @@ pub(super) struct OriginateKey {
 pub(super) fn originate(key: &OriginateKey) -> TransportSocket {
     use mesh_xds_api::envoy::{
         config::core::v3::{DataSource, data_source::Specifier},
-        extensions::transport_sockets::tls::v3::{
-            TlsCertificate, certificate_validation_context::SystemRootCerts,
-        },
+        extensions::transport_sockets::tls::v3::{TlsCertificate, certificate_validation_context::SystemRootCerts},
     };
-    let file = |name: &String| {
-        Some(DataSource { specifier: Some(Specifier::Filename(name.clone())), ..Default::default() })
-    };
+    let file =
+        |name: &String| Some(DataSource { specifier: Some(Specifier::Filename(name.clone())), ..Default::default() });
     let names = || sans(key.names.iter().cloned());
     let validation = |trusted_ca, system_root_certs| {
         Some(ValidationContextType::ValidationContext(CertificateValidationContext {
@@ -214,11 +212,7 @@ pub(super) fn originate(key: &OriginateKey) -> TransportSocket {
         }),
         ClientCertificate::Secret(name) => common.tls_certificate_sds_secret_configs.push(stream_secret(name)),
     }
-    tls_socket(&UpstreamTlsContext {
-        common_tls_context: Some(common),
-        sni: key.sni.clone(),
-        ..Default::default()
-    })
+    tls_socket(&UpstreamTlsContext { common_tls_context: Some(common), sni: key.sni.clone(), ..Default::default() })
 }
 
 /// TLS of a gateway towards its callers.

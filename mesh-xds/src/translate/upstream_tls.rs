@@ -120,7 +120,8 @@ impl UpstreamTls {
     /// Names of secrets that must come with the other resources.
     pub(super) fn stream_secrets(&self) -> Vec<&str> {
         let Self::Originate(key) = self else { return Vec::new() };
-        let certificate = if let ClientCertificate::Secret(name) = &key.certificate { Some(name.as_str()) } else { None };
+        let certificate =
+            if let ClientCertificate::Secret(name) = &key.certificate { Some(name.as_str()) } else { None };
         let roots = if let Roots::Secret(name) = &key.roots { Some(name.as_str()) } else { None };
         certificate.into_iter().chain(roots).collect()
     }

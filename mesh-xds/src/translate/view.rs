@@ -18,7 +18,7 @@ use super::{
     MeshContext, NodeKind, ProxyNode,
     destination::Rule,
     names, proto,
-    route::{self, Destined, Destinations},
+    route::{self, Destinations, Destined},
 };
 use crate::discovery::{ExportTo, Labels, Protocol, Service, ServicePort, ServiceRecord, TargetPort};
 
@@ -215,9 +215,9 @@ impl<'a> View<'a> {
 fn gateways<'a>(context: &'a MeshContext, labels: &Labels) -> impl Iterator<Item = &'a Arc<Object>> {
     let labels = labels.clone();
     context.gateways.iter().filter(move |gateway| {
-        gateway.spec_as::<model::Gateway>().is_some_and(|spec| {
-            labels.matches(&spec.selector.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect())
-        })
+        gateway
+            .spec_as::<model::Gateway>()
+            .is_some_and(|spec| labels.matches(&spec.selector.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect()))
     })
 }
 

@@ -62,12 +62,7 @@ pub(super) fn sidecar<'a>(view: &View<'a>, port: u16) -> Table<'a> {
 }
 
 /// Routes of a gateway's port: the servers are those of one route configuration.
-pub(super) fn gateway<'a>(
-    view: &View<'a>,
-    name: String,
-    port: u16,
-    servers: &[(&'a Object, &'a Server)],
-) -> Table<'a> {
+pub(super) fn gateway<'a>(view: &View<'a>, name: String, port: u16, servers: &[(&'a Object, &'a Server)]) -> Table<'a> {
     let mut objects = Vec::new();
     let mut routes_of: BTreeMap<(bool, std::cmp::Reverse<usize>, String), Vec<_>> = BTreeMap::new();
     for entry in &view.virtual_services {

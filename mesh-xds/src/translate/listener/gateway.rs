@@ -199,7 +199,12 @@ fn server_tls(
         ServerTlsMode::Simple => false,
         ServerTlsMode::Mutual => true,
         ServerTlsMode::IstioMutual => return Ok(tls::mesh_server(true)),
-        _ => return Err(("tls.mode", "only SIMPLE, MUTUAL and ISTIO_MUTUAL are implemented: the server is left out".into())),
+        _ => {
+            return Err((
+                "tls.mode",
+                "only SIMPLE, MUTUAL and ISTIO_MUTUAL are implemented: the server is left out".into(),
+            ));
+        }
     };
     let name = settings.credential_name.as_deref().filter(|name| !name.is_empty());
     let Some(name) = name.or_else(|| settings.credential_names.first().map(String::as_str)) else {

@@ -68,9 +68,7 @@ fn chains(key: &PortKey<'_>) -> Vec<FilterChain> {
         ..Default::default()
     };
     let name = |kind: &str| format!("inbound_{}_{kind}", key.number);
-    let mutual = |matches| {
-        chain(name("mtls"), matches, filters(key), Some(tls::mesh_server(key.protocol.is_http())))
-    };
+    let mutual = |matches| chain(name("mtls"), matches, filters(key), Some(tls::mesh_server(key.protocol.is_http())));
     let plain = |kind: &str, matches| chain(name(kind), matches, filters(key), None);
     match key.mode {
         Mode::Disable => vec![plain("plaintext", matches("", &[]))],

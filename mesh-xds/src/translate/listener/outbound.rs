@@ -97,7 +97,8 @@ fn tcp_listeners(
                 chains: Vec::new(),
                 by_sni,
             });
-            if !draft.chains.is_empty() && !(draft.by_sni && by_sni) {
+            let may_join = draft.chains.is_empty() || (draft.by_sni && by_sni);
+            if !may_join {
                 conflict(service, port, "another service", notices);
                 continue;
             }
@@ -131,7 +132,8 @@ fn connection_chain(view: &View<'_>, service: &Service, port: &ServicePort, by_s
         [(only, _)] => only.clone(),
         _ => service.hostname().to_owned(),
     };
-    let server_names = if by_sni && service.hostname() != "*" { vec![service.hostname().to_owned()] } else { Vec::new() };
+    let server_names =
+        if by_sni && service.hostname() != "*" { vec![service.hostname().to_owned()] } else { Vec::new() };
     let matches = FilterChainMatch { server_names, ..Default::default() };
     chain(service.hostname(), matches, vec![tcp_proxy(&stat_prefix, &clusters, &view.context.options)], None)
 }

@@ -15,11 +15,7 @@ use crate::translate::proto;
 
 /// All parts of `request` that the proxy itself decides.
 pub(super) fn route_match(request: &HttpMatchRequest) -> RouteMatch {
-    let pseudo = [
-        (":method", &request.method),
-        (":authority", &request.authority),
-        (":scheme", &request.scheme),
-    ];
+    let pseudo = [(":method", &request.method), (":authority", &request.authority), (":scheme", &request.scheme)];
     let pseudo = pseudo.into_iter().filter_map(|(name, value)| Some(header(name, value.as_ref()?)));
     let headers = request.headers.iter().map(|(name, value)| header(&lower(name), value));
     let absent = request.without_headers.iter().map(|(name, value)| without(&lower(name), value));

@@ -10,7 +10,8 @@ pub(super) const FILTER: &str = "envoy.filters.http.cors";
 
 /// The rules in Envoy's form.
 pub(super) fn policy(settings: &Settings) -> CorsPolicy {
-    let exact = settings.allow_origin.iter().map(|text| if text == "*" { proto::anything() } else { proto::exact(text) });
+    let exact =
+        settings.allow_origin.iter().map(|text| if text == "*" { proto::anything() } else { proto::exact(text) });
     CorsPolicy {
         allow_origin_string_match: settings.allow_origins.iter().map(origin).chain(exact).collect(),
         allow_methods: settings.allow_methods.join(","),

@@ -25,10 +25,9 @@ pub(super) fn policy(retries: Option<&HttpRetry>) -> Option<RetryPolicy> {
     let on = retries.retry_on.as_deref().filter(|on| !on.trim().is_empty());
     let mut policy = with(attempts, on, retries.retry_ignore_previous_hosts.unwrap_or(true));
     policy.per_try_timeout = retries.per_try_timeout.map(|d| proto::duration(d.as_std()));
-    policy.retry_back_off = retries.backoff.map(|shortest| RetryBackOff {
-        base_interval: Some(proto::duration(shortest.as_std())),
-        max_interval: None,
-    });
+    policy.retry_back_off = retries
+        .backoff
+        .map(|shortest| RetryBackOff { base_interval: Some(proto::duration(shortest.as_std())), max_interval: None });
     Some(policy)
 }
 
