@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::upstream::UpstreamBody;
+
 /// Why a body ended before its end.
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 
@@ -21,6 +23,8 @@ pub(crate) enum Body {
     Full(Option<Bytes>),
     /// As the codec reads it.
     Incoming(Incoming),
+    /// As the codec reads it from an upstream; holds the stream's place in the pool.
+    Upstream(UpstreamBody),
     /// Any other.
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
 }
@@ -43,6 +47,12 @@ impl From<Incoming> for Body {
     }
 }
 
+impl From<UpstreamBody> for Body {
+    fn from(body: UpstreamBody) -> Self {
+        if body.is_end_stream() { Body::Empty } else { Body::Upstream(body) }
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -54,6 +64,9 @@ impl HttpBody for Body {
             Body::Incoming(body) => {
                 Poll::Ready(ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::from)))
             }
+            Body::Upstream(body) => {
+                Poll::Ready(ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::from)))
+            }
             Body::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -63,6 +76,7 @@ impl HttpBody for Body {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_none(),
             Body::Incoming(body) => body.is_end_stream(),
+            Body::Upstream(body) => body.is_end_stream(),
             Body::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -72,6 +86,7 @@ impl HttpBody for Body {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Body::Incoming(body) => body.size_hint(),
+            Body::Upstream(body) => body.size_hint(),
             Body::Boxed(body) => body.size_hint(),
         }
     }

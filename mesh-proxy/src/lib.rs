@@ -14,6 +14,7 @@
 //! - [`filter`]: the traits that users and the built-in filters implement.
 //! - [`cluster`]: hosts at run time, circuit breakers, outlier detection, names.
 //! - [`balancer`]: which host gets the next request.
+//! - [`dial`]: connections to hosts.
 //! - [`tls`]: TLS by rustls with secrets that swap live.
 //! - [`stats`]: counters, gauges and histograms under Envoy's names.
 //! - [`access_log`]: lines about streams, with Envoy's command operators.
@@ -23,8 +24,10 @@ pub mod balancer;
 mod body;
 pub mod cluster;
 pub mod config;
+pub mod dial;
 pub mod filter;
 pub mod model;
 pub mod route;
 pub mod stats;
 pub mod tls;
+mod upstream;

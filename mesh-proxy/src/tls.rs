@@ -28,7 +28,9 @@ pub use provider::check_parameters;
 pub use server::ServerTlsHandle;
 pub use store::{SecretSource, SecretStore, check_secret};
 
+pub(crate) use client::Alpn;
 pub(crate) use info::{client_info, server_info};
+pub(crate) use server::BuiltServer;
 
 use std::sync::Arc;
 

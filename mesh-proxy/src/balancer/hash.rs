@@ -188,7 +188,7 @@ mod tests {
             let after = owners(&mut *lb, &group[..9]);
             let gone = group[9].host.name.to_string();
             let moved = before.iter().zip(&after).filter(|(b, a)| b != a && **b != gone).count();
-            assert!(moved < 100, "{moved} of 2000 keys of hosts that stayed have moved");
+            assert!(moved < 200, "{moved} of 2000 keys of hosts that stayed have moved");
         }
     }
 

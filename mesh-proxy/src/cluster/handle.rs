@@ -224,17 +224,23 @@ impl ClusterHandle {
     /// Tells how a request or connection to `host` ended. May eject the host. `random` is for the jitter of the
     /// ejection time.
     pub fn report(&self, host: &Host, outcome: Outcome, now: Instant, random: u64) {
-        let counter = match outcome {
-            Outcome::Status(status) if status < 500 => &host.state.rq_success,
-            Outcome::Connected => return self.observe(host, outcome, now, random),
-            Outcome::Timeout => {
-                host.state.rq_timeout.fetch_add(1, Relaxed);
-                &host.state.rq_error
-            }
-            _ => &host.state.rq_error,
-        };
-        counter.fetch_add(1, Relaxed);
+        self.count(host, outcome);
         self.observe(host, outcome, now, random);
+    }
+
+    /// Counts an outcome with the host.
+    pub(crate) fn count(&self, host: &Host, outcome: Outcome) {
+        let state = &host.state;
+        match outcome {
+            Outcome::Connected => return,
+            Outcome::Status(status) if status < 500 => &state.rq_success,
+            Outcome::Timeout => {
+                state.rq_timeout.fetch_add(1, Relaxed);
+                &state.rq_error
+            }
+            _ => &state.rq_error,
+        }
+        .fetch_add(1, Relaxed);
     }
 
     fn observe(&self, host: &Host, outcome: Outcome, now: Instant, random: u64) {

@@ -19,12 +19,13 @@ pub enum Outcome {
     Status(u16),
     /// A connection was made, and that is all there is to tell (TCP).
     Connected,
-    /// Connecting failed, or the connection broke before a response.
-    LocalFailure,
+    /// Connecting failed.
+    ConnectFailed,
+    /// The stream or its connection ended before the response began. Counts as [`ConnectFailed`](Self::ConnectFailed)
+    /// does, as in Envoy.
+    Reset,
     /// Connecting or the response took too long.
     Timeout,
-    /// The host reset the stream or broke the protocol.
-    RemoteReset,
 }
 
 /// Why a host was ejected.
@@ -52,17 +53,16 @@ impl Monitor {
     pub(super) fn observe(&self, outcome: Outcome, config: &OutlierDetection) -> Option<EjectionCause> {
         let status = match (outcome, config.split_local) {
             (Outcome::Status(status), _) => status,
-            (Outcome::RemoteReset, _) => 500,
             (Outcome::Connected, false) => 200,
             (Outcome::Connected, true) => {
                 clear(&self.local);
                 return None;
             }
-            (Outcome::LocalFailure | Outcome::Timeout, true) => {
+            (Outcome::ConnectFailed | Outcome::Reset | Outcome::Timeout, true) => {
                 return reached(&self.local, config.consecutive_local)
                     .then_some(EjectionCause::ConsecutiveLocalOriginFailure);
             }
-            (Outcome::LocalFailure, false) => 503,
+            (Outcome::ConnectFailed | Outcome::Reset, false) => 503,
             (Outcome::Timeout, false) => 504,
         };
         if matches!(outcome, Outcome::Status(_)) && config.split_local {
@@ -215,10 +215,11 @@ mod tests {
 
     #[test]
     fn local_failures_count_as_503_unless_split() {
-        let seen = run(&config(), &[Outcome::LocalFailure, Outcome::Timeout, Outcome::LocalFailure]);
+        let seen = run(&config(), &[Outcome::ConnectFailed, Outcome::Timeout, Outcome::Reset]);
         assert_eq!(seen[2], Some(EjectionCause::Consecutive5xx));
         let split = OutlierDetection { split_local: true, ..config() };
-        let seen = run(&split, &[Outcome::LocalFailure, Outcome::Status(500), Outcome::LocalFailure, Outcome::Timeout]);
+        let seen =
+            run(&split, &[Outcome::ConnectFailed, Outcome::Status(500), Outcome::ConnectFailed, Outcome::Timeout]);
         assert_eq!(seen, [None, None, None, Some(EjectionCause::ConsecutiveLocalOriginFailure)]);
     }
 

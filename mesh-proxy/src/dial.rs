@@ -1,0 +1,357 @@
+//! Opening connections to hosts: TCP or Unix socket, then TLS if the cluster's transport says so.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use rustls_pki_types::UnixTime;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{
+    balancer::{HostPicker, PickContext, PickError},
+    cluster::{BreakerPermit, ClusterHandle, Host, Overflow},
+    filter::TlsInfo,
+    model::{Address, PoolOptions},
+    tls::{TlsError, client_info},
+};
+
+pub(crate) use crate::tls::Alpn;
+
+/// A connection could not be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// No host could be picked.
+    #[error(transparent)]
+    Pick(#[from] PickError),
+    /// The name of the host has no address.
+    #[error("the host's name is not resolved")]
+    Unresolved,
+    /// `connect_timeout` passed.
+    #[error("connection timeout")]
+    Timeout,
+    /// Connecting failed.
+    #[error("{0}")]
+    Connect(#[source] Arc<io::Error>),
+    /// The TLS handshake failed.
+    #[error("TLS_error: {0}")]
+    Tls(#[source] Arc<io::Error>),
+    /// There is no TLS configuration yet, or none that works.
+    #[error("TLS_error: {0}")]
+    TlsConfig(#[from] TlsError),
+    /// A circuit breaker was open.
+    #[error(transparent)]
+    Overflow(#[from] Overflow),
+    /// The HTTP handshake failed.
+    #[error("HTTP handshake: {0}")]
+    Http(#[source] Arc<hyper::Error>),
+    /// The pool went away while the request waited.
+    #[error("the connection pool was closed")]
+    PoolClosed,
+}
+
+impl ConnectError {
+    /// Because of time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, ConnectError::Timeout)
+    }
+
+    /// Because a circuit breaker was open: nothing was tried.
+    #[must_use]
+    pub fn is_overflow(&self) -> bool {
+        matches!(self, ConnectError::Overflow(_))
+    }
+}
+
+/// Facts of an upstream connection.
+#[derive(Clone, Debug)]
+pub struct UpstreamConnInfo {
+    /// Unique in this process.
+    pub id: u64,
+    /// Own address.
+    pub local: Option<SocketAddr>,
+    /// TLS facts, if it is TLS.
+    pub tls: Option<Arc<TlsInfo>>,
+}
+
+/// A connection to a host. Counts as open until it is dropped.
+#[derive(Debug)]
+pub struct UpstreamStream {
+    io: Io,
+    open: OpenConnection,
+}
+
+impl UpstreamStream {
+    /// Counts the connection as a request of the host while it is open, for balancing by load.
+    pub(crate) fn count_as_request(&mut self) {
+        let open = &mut self.open;
+        if !std::mem::replace(&mut open.request, true) {
+            open.host.state.rq_total.fetch_add(1, Relaxed);
+            open.host.state.rq_active.fetch_add(1, Relaxed);
+            open.cluster.stats().upstream_rq_total.inc();
+            open.cluster.stats().upstream_rq_active.inc();
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Io {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_read(cx, buf),
+            Socket::Unix(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Socket::Unix(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Socket::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_flush(cx),
+            Socket::Unix(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsyncRead for UpstreamStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(s) => Pin::new(s).poll_read(cx, buf),
+            Io::Tls(s) => Pin::new(s).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for UpstreamStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Plain(s) => Pin::new(s).poll_write(cx, buf),
+            Io::Tls(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.get_mut().io {
+            Io::Plain(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+            Io::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(s) => Pin::new(s).poll_flush(cx),
+            Io::Tls(s) => Pin::new(s).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().io {
+            Io::Plain(s) => Pin::new(s).poll_shutdown(cx),
+            Io::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Counts a connection while it is open.
+#[derive(Debug)]
+struct OpenConnection {
+    cluster: Arc<ClusterHandle>,
+    host: Arc<Host>,
+    /// It counts as a request too.
+    request: bool,
+    _permit: BreakerPermit,
+}
+
+impl OpenConnection {
+    fn new(cluster: &Arc<ClusterHandle>, host: &Arc<Host>, permit: BreakerPermit) -> Self {
+        let stats = cluster.stats();
+        stats.upstream_cx_total.inc();
+        stats.upstream_cx_active.inc();
+        host.state.cx_total.fetch_add(1, Relaxed);
+        host.state.cx_active.fetch_add(1, Relaxed);
+        Self { cluster: cluster.clone(), host: host.clone(), request: false, _permit: permit }
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        let stats = self.cluster.stats();
+        stats.upstream_cx_active.dec();
+        stats.upstream_cx_destroy.inc();
+        self.host.state.cx_active.fetch_sub(1, Relaxed);
+        if self.request {
+            self.host.state.rq_active.fetch_sub(1, Relaxed);
+            stats.upstream_rq_active.dec();
+        }
+    }
+}
+
+static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(1);
+
+/// Opens a connection to `host` with its transport, within the cluster's `connect_timeout` (TLS included, as in Envoy).
+/// Counts it, and its failure. Cancel safe: dropped, the attempt is over.
+pub(crate) async fn dial(
+    cluster: &Arc<ClusterHandle>,
+    host: &Arc<Host>,
+    alpn: Alpn,
+    permit: BreakerPermit,
+) -> Result<(UpstreamStream, UpstreamConnInfo), ConnectError> {
+    let open = OpenConnection::new(cluster, host, permit);
+    let start = Instant::now();
+    let attempt = establish(cluster, host, alpn);
+    let result = match tokio::time::timeout(cluster.config().connect_timeout, attempt).await {
+        Ok(result) => result,
+        Err(_) => Err(ConnectError::Timeout),
+    };
+    let stats = cluster.stats();
+    match result {
+        Ok((io, info)) => {
+            stats.upstream_cx_connect_ms.record_ms(start.elapsed());
+            Ok((UpstreamStream { io, open }, info))
+        }
+        Err(error) => {
+            stats.upstream_cx_connect_fail.inc();
+            if error.is_timeout() {
+                stats.upstream_cx_connect_timeout.inc();
+            }
+            host.state.cx_connect_fail.fetch_add(1, Relaxed);
+            tracing::debug!(cluster = %cluster.config().name, host = %host.name, %error, "connecting failed");
+            Err(error)
+        }
+    }
+}
+
+async fn establish(cluster: &ClusterHandle, host: &Host, alpn: Alpn) -> Result<(Io, UpstreamConnInfo), ConnectError> {
+    let tls = cluster.tls(host.socket);
+    // Before anything is sent: without its secrets a TLS connection cannot be made.
+    let built = tls.map(|tls| tls.built(alpn)).transpose()?;
+    let (socket, local) = connect_socket(host, &cluster.config().pool).await?;
+    let mut info = UpstreamConnInfo { id: NEXT_CONNECTION.fetch_add(1, Relaxed), local, tls: None };
+    let (Some(tls), Some(built)) = (tls, built) else { return Ok((Io::Plain(socket), info)) };
+    let name = tls.server_name(&host.hostname);
+    match TlsConnector::from(built.rustls.clone()).connect(name, socket).await {
+        Ok(stream) => {
+            let connection = stream.get_ref().1;
+            if let Some(stats) = cluster.tls_stats() {
+                stats.succeeded(connection);
+            }
+            info.tls = Some(client_info(connection, &built, UnixTime::now()));
+            Ok((Io::Tls(Box::new(stream)), info))
+        }
+        Err(error) => {
+            if let Some(stats) = cluster.tls_stats() {
+                stats.failed(&error);
+            }
+            Err(ConnectError::Tls(Arc::new(error)))
+        }
+    }
+}
+
+async fn connect_socket(host: &Host, pool: &PoolOptions) -> Result<(Socket, Option<SocketAddr>), ConnectError> {
+    let failed = |error| ConnectError::Connect(Arc::new(error));
+    match host.dial_address().ok_or(ConnectError::Unresolved)? {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).await.map_err(failed)?;
+            // Small messages must not wait for acknowledgements.
+            stream.set_nodelay(true).map_err(failed)?;
+            if let Some((idle, interval, probes)) = pool.tcp_keepalive {
+                set_keepalive(&stream, idle, interval, probes).map_err(failed)?;
+            }
+            let local = stream.local_addr().ok();
+            Ok((Socket::Tcp(stream), local))
+        }
+        Address::Unix(path) => Ok((Socket::Unix(UnixStream::connect(path).await.map_err(failed)?), None)),
+        Address::Name(..) => Err(ConnectError::Unresolved),
+    }
+}
+
+fn set_keepalive(stream: &TcpStream, idle: Duration, interval: Duration, probes: u32) -> io::Result<()> {
+    let keepalive = socket2::TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Opens a connection to a host of `cluster` outside of any pool, for the control thread's own gRPC streams. `http2`
+/// offers `h2` where the TLS context names no protocol.
+///
+/// Waits up to `connect_timeout` for the hosts to become known (names resolved).
+///
+/// # Errors
+///
+/// No host, a breaker, or the connection's failure.
+pub async fn connect(
+    cluster: &Arc<ClusterHandle>,
+    http2: bool,
+    seed: u64,
+) -> Result<(UpstreamStream, UpstreamConnInfo), ConnectError> {
+    let mut ready = cluster.ready();
+    let wait = ready.wait_for(|ready| *ready);
+    // Either outcome is fine: without hosts the pick below says so.
+    let _ = tokio::time::timeout(cluster.config().connect_timeout, wait).await;
+    let config = cluster.config();
+    let mut picker = HostPicker::new(config.lb.clone(), config.panic_threshold, config.locality_weighted, seed);
+    picker.update(&cluster.hosts());
+    let host = picker.pick(&PickContext::default())?.0.clone();
+    let permit = cluster.breakers().try_take(false, crate::cluster::BreakerKind::Connections)?;
+    dial(cluster, &host, if http2 { Alpn::Http2 } else { Alpn::None }, permit).await
+}
