@@ -18,6 +18,10 @@ mod host;
 mod hosts;
 mod outlier;
 mod stats;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use breakers::{Breakers, Overflow};
 pub use handle::{ClusterDeps, ClusterHandle};

@@ -24,7 +24,7 @@ use crate::{
     cluster::{BreakerPermit, ClusterHandle, Host, Overflow},
     filter::TlsInfo,
     model::{Address, PoolOptions},
-    tls::{TlsError, client_info},
+    tls::{TlsError, client_info, failure_text},
 };
 
 pub(crate) use crate::tls::Alpn;
@@ -46,7 +46,7 @@ pub enum ConnectError {
     #[error("{0}")]
     Connect(#[source] Arc<io::Error>),
     /// The TLS handshake failed.
-    #[error("TLS_error: {0}")]
+    #[error("TLS_error: {}", failure_text(.0))]
     Tls(#[source] Arc<io::Error>),
     /// There is no TLS configuration yet, or none that works.
     #[error("TLS_error: {0}")]

@@ -19,10 +19,12 @@ mod live;
 mod provider;
 mod server;
 mod store;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 pub use client::ClientTlsHandle;
-pub use error::{TlsError, TlsStats, VerifyFailure};
+pub use error::{TlsError, TlsStats, VerifyFailure, failure_text};
 pub use info::{CertificateFacts, certificate_facts};
 pub use provider::check_parameters;
 pub use server::ServerTlsHandle;

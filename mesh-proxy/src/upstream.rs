@@ -14,6 +14,8 @@ mod error;
 mod local;
 mod pool;
 mod sender;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cell::RefCell,

@@ -100,7 +100,7 @@ impl Breakers {
         BreakerPermit { breakers: self.clone(), high, kind }
     }
 
-    /// How many are taken.
+    #[cfg(test)]
     pub(crate) fn used(&self, high: bool, kind: BreakerKind) -> u32 {
         self.levels[usize::from(high)].used[kind as usize].load(Relaxed)
     }

@@ -154,6 +154,19 @@ impl TlsStats {
     }
 }
 
+/// Why a handshake failed, in words.
+#[must_use]
+pub fn failure_text(error: &io::Error) -> String {
+    match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(cause)))) => {
+            format!("certificate verify failed: {cause}")
+        }
+        Some(rustls::Error::InvalidCertificate(reason)) => format!("certificate verify failed: {reason}"),
+        Some(other) => other.to_string(),
+        None => error.to_string(),
+    }
+}
+
 fn verify_failure(reason: &CertificateError) -> Option<VerifyFailure> {
     match reason {
         CertificateError::Other(OtherError(cause)) => cause.downcast_ref::<VerifyFailure>().copied(),
