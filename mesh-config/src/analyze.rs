@@ -6,6 +6,7 @@ mod destination_host;
 mod destination_subset;
 mod duplicate_subset;
 mod gateway_reference;
+mod weight_sum;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -61,6 +62,7 @@ impl Analyzers {
             Arc::new(destination_subset::DestinationSubset),
             Arc::new(conflicting_hosts::ConflictingHosts),
             Arc::new(duplicate_subset::DuplicateSubset),
+            Arc::new(weight_sum::WeightSum),
         ]))
     }
 

@@ -39,7 +39,7 @@ pub use self::{
     kind::{Kind, UnknownKind},
     load_balancer::{
         ConsistentHashLb, CookieAttribute, HttpCookie, LoadBalancerSettings, LocalityDistribute, LocalityFailover,
-        LocalityLbSetting, Maglev, RingHash, SimpleLb, WarmupConfiguration,
+        LocalityLbSetting, Maglev, RingHash, SimpleLb, WarmupConfiguration, ZoneAwareLbSetting,
     },
     object::{DEFAULT_NAMESPACE, KindSpec, Object, ObjectKey, ObjectMeta, SourceLocation, Spec},
     platform::{
@@ -59,9 +59,9 @@ pub use self::{
     },
     string_match::StringMatch,
     traffic_policy::{
-        ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, HttpSettings, OutlierDetection,
-        PortTrafficPolicy, ProxyProtocol, ProxyProtocolVersion, RetryBudget, TcpKeepalive, TcpSettings, TrafficPolicy,
-        TunnelSettings,
+        ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, Http2KeepAlive, HttpSettings,
+        OutlierDetection, PortTrafficPolicy, ProxyProtocol, ProxyProtocolVersion, RetryBudget, TcpKeepalive,
+        TcpSettings, TrafficPolicy, TunnelSettings,
     },
     virtual_service::{
         Delegate, HttpBody, HttpDirectResponse, HttpMirrorPolicy, HttpRedirect, HttpRewrite, HttpRoute,

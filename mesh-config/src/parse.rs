@@ -7,6 +7,8 @@ mod scalar;
 
 use std::sync::Arc;
 
+use serde::Deserialize as _;
+
 pub use self::document::{MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};
 use self::{
     de::{Fault, Reading},
@@ -177,7 +179,7 @@ impl FileParser {
     fn object(&mut self, root: &Arc<Node>, kind: Kind, api_version: &str) {
         let lenient = Reading::new(false);
         let metadata = root.field("metadata").unwrap_or(root);
-        let meta = lenient.read(metadata, "metadata", |reader| <ObjectMeta as serde::Deserialize>::deserialize(reader));
+        let meta = lenient.read(metadata, "metadata", ObjectMeta::deserialize);
         let meta = match meta {
             Ok(meta) if !meta.name.is_empty() && root.field("metadata").is_some() => meta,
             Ok(_) => return self.report(Code::NotAnObject, metadata.position, "the object has no metadata.name"),
@@ -241,9 +243,7 @@ fn read_spec(reading: &Reading, root: &Node, kind: Kind) -> Result<Spec, Fault> 
         None if matches!(kind, Kind::WorkloadEntry | Kind::ServiceEntry) => Err(Fault::required("spec", root.position)),
         None => {
             let empty = Node { position: root.position, data: Data::Map(Vec::new()) };
-            // An empty mapping holds nothing to borrow, so the reading need not outlive this call.
-            let result = Reading::new(true).read(&empty, "spec", |reader| Spec::deserialize(kind, reader));
-            result
+            Reading::new(true).read(&empty, "spec", |reader| Spec::deserialize(kind, reader))
         }
     }
 }

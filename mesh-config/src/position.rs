@@ -104,6 +104,24 @@ impl PositionMap {
         found
     }
 
+    /// Whether the value at a path was written.
+    #[must_use]
+    pub fn contains(&self, path: &str) -> bool {
+        let mut node = &*self.root;
+        for step in steps(path) {
+            let next = match (&node.children, step) {
+                (Children::Fields(fields), Step::Field(name)) => {
+                    fields.iter().find(|field| &*field.name == name).map(|field| &field.node)
+                }
+                (Children::Items(items), Step::Index(index)) => items.get(index),
+                _ => None,
+            };
+            let Some(next) = next else { return false };
+            node = next;
+        }
+        true
+    }
+
     /// Where the name of the field at a path was written, else as [`PositionMap::locate`].
     #[must_use]
     pub fn locate_key(&self, path: &str) -> Position {

@@ -1,5 +1,24 @@
 //! Checks of one object by itself.
 
+mod authorization_policy;
+mod destination_rule;
+mod envoy_filter;
+mod gateway;
+mod http_action;
+mod http_match;
+mod http_route;
+mod l4_route;
+mod load_balancer;
+mod peer_authentication;
+mod request_authentication;
+mod rules;
+mod selector;
+mod server_tls;
+mod service_entry;
+mod sidecar;
+mod traffic_policy;
+mod virtual_service;
+
 use std::{fmt, sync::Arc};
 
 use crate::{
@@ -34,6 +53,12 @@ impl<'a> Findings<'a> {
     #[must_use]
     pub fn new(object: &'a Object) -> Self {
         Self { object, found: Vec::new() }
+    }
+
+    /// The object.
+    #[must_use]
+    pub fn object(&self) -> &'a Object {
+        self.object
     }
 
     /// Adds an error (IST0106) about a field.
@@ -79,7 +104,18 @@ impl Validators {
     /// Those for Istio's and the platform's kinds.
     #[must_use]
     pub fn standard() -> Self {
-        Self(Arc::new(kinds::standard()))
+        Self(Arc::new(vec![
+            Arc::new(SpecValidator(virtual_service::validate)),
+            Arc::new(SpecValidator(destination_rule::validate)),
+            Arc::new(SpecValidator(service_entry::validate)),
+            Arc::new(SpecValidator(service_entry::validate_workload)),
+            Arc::new(SpecValidator(gateway::validate)),
+            Arc::new(SpecValidator(sidecar::validate)),
+            Arc::new(SpecValidator(envoy_filter::validate)),
+            Arc::new(SpecValidator(peer_authentication::validate)),
+            Arc::new(SpecValidator(authorization_policy::validate)),
+            Arc::new(SpecValidator(request_authentication::validate)),
+        ]))
     }
 
     /// With one more.
@@ -115,18 +151,9 @@ impl<T: KindSpec> Validator for SpecValidator<T> {
     }
 
     fn validate(&self, object: &Object, findings: &mut Findings<'_>) {
+        rules::metadata(object, findings);
         if let Some(spec) = object.spec_as::<T>() {
             (self.0)(object, spec, findings);
         }
-    }
-}
-
-mod kinds {
-    use std::sync::Arc;
-
-    use super::Validator;
-
-    pub(super) fn standard() -> Vec<Arc<dyn Validator>> {
-        Vec::new()
     }
 }

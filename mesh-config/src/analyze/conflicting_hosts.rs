@@ -10,6 +10,9 @@ use crate::{
     path::FieldPath,
 };
 
+/// Where VirtualServices name a host: the object and the index within its hosts.
+type Mentions<'a> = Vec<(&'a Arc<Object>, usize)>;
+
 /// Finds hosts that several VirtualServices define for sidecars.
 #[derive(Debug)]
 pub(super) struct ConflictingHosts;
@@ -21,7 +24,7 @@ impl Analyzer for ConflictingHosts {
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
         // By the namespace that sees the host (`*`: all) and the host.
-        let mut owners: BTreeMap<(String, String), Vec<(&Arc<Object>, usize)>> = BTreeMap::new();
+        let mut owners: BTreeMap<(String, String), Mentions<'_>> = BTreeMap::new();
         for service in context.snapshot().all::<VirtualService>() {
             let for_sidecars =
                 service.spec.gateways.is_empty() || service.spec.gateways.iter().any(|name| name == "mesh");

@@ -59,10 +59,12 @@ catalogue! {
         "Several documents define the same object; the first one counts."
     DuplicateSubset "MESH0101" Error "subset {:?} of host {:?} is also defined by {}"
         "Several DestinationRules that apply to the same clients define a subset twice."
-    NotCarriedOut "MESH0301" Warning "{}"
-        "A part of an object is accepted, but translation into proxy configuration does not carry it out."
+    WeightSum "MESH0102" Error "the weights add up to {}, not 100"
+        "The weights of a route's destinations do not add up to 100; above 100 it is an error, below a warning."
     HeldBack "MESH0201" Warning "{} stays in force as it was before: {}"
         "The new version of an object is faulty; its last good version stays in force."
+    NotCarriedOut "MESH0301" Warning "{}"
+        "A part of an object is accepted, but translation into proxy configuration does not carry it out."
 }
 
 impl Code {

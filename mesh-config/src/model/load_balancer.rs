@@ -16,6 +16,8 @@ pub struct LoadBalancerSettings {
     pub consistent_hash: Option<ConsistentHashLb>,
     /// Preferences among localities.
     pub locality_lb_setting: Option<LocalityLbSetting>,
+    /// Preferences among zones by the load they can take; excludes `locality_lb_setting`.
+    pub zone_aware_lb_setting: Option<ZoneAwareLbSetting>,
     /// How long a new endpoint is spared. Deprecated by `warmup`.
     pub warmup_duration_secs: Option<Duration>,
     /// How a new endpoint takes up its load.
@@ -113,6 +115,22 @@ pub struct LocalityLbSetting {
     pub failover_priority: Vec<String>,
     /// Whether preferences apply; as the mesh says by default.
     pub enabled: Option<bool>,
+}
+
+/// Preferences among zones by the load they can take.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct ZoneAwareLbSetting {
+    /// Where traffic goes when a region fails.
+    pub failover: Vec<LocalityFailover>,
+    /// Labels that decide the order of endpoints.
+    pub failover_priority: Vec<String>,
+    /// Whether preferences apply; as the mesh says by default.
+    pub enabled: Option<bool>,
+    /// The share of requests that zone awareness applies to, in percent.
+    pub routing_enabled: Option<f64>,
+    /// The least number of endpoints for zone awareness.
+    pub min_cluster_size: Option<u64>,
 }
 
 /// Shares of the localities for the callers of one.

@@ -106,6 +106,18 @@ pub struct HttpSettings {
     pub use_client_protocol: Option<bool>,
     /// The most concurrent streams on one HTTP/2 connection.
     pub max_concurrent_streams: Option<i32>,
+    /// Pings that keep HTTP/2 connections alive.
+    pub http2_keep_alive: Option<Http2KeepAlive>,
+}
+
+/// Pings that keep HTTP/2 connections alive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Http2KeepAlive {
+    /// The time between pings.
+    pub interval: Option<Duration>,
+    /// How long an answer may take.
+    pub timeout: Option<Duration>,
 }
 
 /// Whether HTTP/1.1 is upgraded to HTTP/2.

@@ -89,6 +89,8 @@ pub struct HttpRouteDestination {
 pub struct HttpRedirect {
     /// The new path; the whole of it.
     pub uri: Option<String>,
+    /// Replaces the matched prefix of the path; excludes `uri`.
+    pub prefix_rewrite: Option<String>,
     /// The new authority.
     pub authority: Option<String>,
     /// The new port; excludes `derive_port`.

@@ -221,6 +221,10 @@ impl<'de> Deserializer<'de> for NodeReader<'de> {
             Data::Map(entries) => {
                 visitor.visit_map(Fields { entries: entries.iter(), next: None, known: Some(fields), reader: self })
             }
+            // As in protobuf's JSON form, an absent message is an empty one.
+            Data::Null => {
+                visitor.visit_map(Fields { entries: [].iter(), next: None, known: Some(fields), reader: self })
+            }
             _ => Err(self.wrong("a mapping")),
         }
     }

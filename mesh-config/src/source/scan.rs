@@ -114,13 +114,13 @@ impl DirectoryScanner {
     pub fn scan(&mut self) -> Result<Vec<ObjectChange>, ScanError> {
         let walk = Walk::all(&self.paths)?;
         self.files.retain(|path, _| walk.files.contains(path) || walk.is_unreadable(path));
-        for path in walk.files.iter().cloned() {
+        for path in &walk.files {
             let state = self.files.entry(path.clone()).or_default();
-            if let Err(error) = state.refresh(&path) {
+            if let Err(error) = state.refresh(path) {
                 if error.kind() == io::ErrorKind::NotFound {
-                    self.files.remove(&path); // deleted between listing and reading
+                    self.files.remove(path); // deleted between listing and reading
                 } else {
-                    state.findings = vec![ScanError::new(&path, error).diagnostic()];
+                    state.findings = vec![ScanError::new(path, error).diagnostic()];
                 }
             }
         }

@@ -1,0 +1,124 @@
+//! The rules of load balancer settings.
+
+use super::{Findings, rules};
+use crate::{
+    model::{ConsistentHashLb, LoadBalancerSettings, LocalityFailover, LocalityLbSetting, WarmupConfiguration},
+    path::FieldPath,
+};
+
+/// Checks how an endpoint is chosen.
+pub(super) fn validate(path: FieldPath<'_>, settings: &LoadBalancerSettings, findings: &mut Findings<'_>) {
+    if settings.simple.is_some() && settings.consistent_hash.is_some() {
+        findings.error(path.field("consistentHash"), "simple and consistentHash exclude each other: keep one");
+    }
+    if let Some(hash) = &settings.consistent_hash {
+        consistent_hash(path.field("consistentHash"), hash, findings);
+    }
+    if let Some(locality) = &settings.locality_lb_setting {
+        let at = path.field("localityLbSetting");
+        locality_setting(at, locality, findings);
+        if settings.zone_aware_lb_setting.is_some() {
+            findings
+                .error(path.field("zoneAwareLbSetting"), "localityLbSetting and zoneAwareLbSetting exclude each other");
+        }
+    }
+    if let Some(zones) = &settings.zone_aware_lb_setting {
+        let at = path.field("zoneAwareLbSetting");
+        failover(at, &zones.failover, findings);
+    }
+    rules::duration(path.field("warmupDurationSecs"), settings.warmup_duration_secs, findings);
+    if let Some(warmup) = &settings.warmup {
+        warm_up(path.field("warmup"), warmup, findings);
+    }
+}
+
+fn consistent_hash(path: FieldPath<'_>, hash: &ConsistentHashLb, findings: &mut Findings<'_>) {
+    let keys = [
+        hash.http_header_name.as_ref().is_some_and(|name| !name.is_empty()),
+        hash.http_cookie.is_some(),
+        hash.use_source_ip == Some(true),
+        hash.http_query_parameter_name.as_ref().is_some_and(|name| !name.is_empty()),
+    ];
+    match keys.iter().filter(|given| **given).count() {
+        0 => findings
+            .error(path, "one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName is required"),
+        1 => {}
+        _ => findings
+            .error(path, "httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName exclude each other"),
+    }
+    if hash.ring_hash.is_some() && hash.maglev.is_some() {
+        findings.error(path.field("maglev"), "ringHash and maglev exclude each other");
+    }
+    if let Some(cookie) = &hash.http_cookie {
+        let path = path.field("httpCookie");
+        if cookie.name.is_empty() {
+            findings.error(path.field("name"), "the name of the cookie is required");
+        }
+        if cookie.ttl.is_none() {
+            findings.error(path, "ttl is required; 0s makes a session cookie");
+        }
+    }
+    if let Some(size) = hash.maglev.and_then(|maglev| maglev.table_size) {
+        let path = path.field("maglev");
+        if !is_prime(size) {
+            findings.error(path.field("tableSize"), format_args!("{size} must be a prime of at most 5000011"));
+        }
+    }
+}
+
+/// Whether the number is a prime that Envoy takes as the size of a Maglev table.
+fn is_prime(number: u64) -> bool {
+    (2..=5_000_011).contains(&number)
+        && (2..).take_while(|d| d * d <= number).all(|divisor| !number.is_multiple_of(divisor))
+}
+
+fn locality_setting(path: FieldPath<'_>, locality: &LocalityLbSetting, findings: &mut Findings<'_>) {
+    if !locality.distribute.is_empty() && (!locality.failover.is_empty() || !locality.failover_priority.is_empty()) {
+        findings.error(path, "distribute excludes failover and failoverPriority");
+    }
+    let shares = path.field("distribute");
+    for (index, part) in locality.distribute.iter().enumerate() {
+        let path = shares.index(index);
+        if part.from.is_empty() {
+            findings.error(path.field("from"), "the locality is required");
+        }
+        let total: u64 = part.to.values().map(|share| u64::from(*share)).sum();
+        if total != 100 {
+            findings.error(path.field("to"), format_args!("the shares add up to {total}, not 100"));
+        }
+        for (name, _) in part.to.iter().filter(|(_, share)| **share == 0) {
+            let path = path.field("to");
+            findings.error(path.field(name), "the share must be at least 1");
+        }
+    }
+    failover(path, &locality.failover, findings);
+}
+
+fn failover(path: FieldPath<'_>, pairs: &[LocalityFailover], findings: &mut Findings<'_>) {
+    let path = path.field("failover");
+    for (index, pair) in pairs.iter().enumerate() {
+        let path = path.index(index);
+        if pair.from == pair.to {
+            findings.error(path, format_args!("the region {:?} cannot take over for itself", pair.from));
+        }
+        for (field, region) in [("from", &pair.from), ("to", &pair.to)] {
+            if region.contains(['*', '/']) {
+                findings
+                    .error(path.field(field), format_args!("{region:?} must be a region, without zone or wildcard"));
+            }
+        }
+    }
+}
+
+fn warm_up(path: FieldPath<'_>, warmup: &WarmupConfiguration, findings: &mut Findings<'_>) {
+    if warmup.duration.is_none() {
+        findings.error(path, "duration is required");
+    }
+    rules::duration(path.field("duration"), warmup.duration, findings);
+    if let Some(share) = warmup.minimum_percent.filter(|share| !(0.0..=100.0).contains(share)) {
+        findings.error(path.field("minimumPercent"), format_args!("{share} must be between 0 and 100 percent"));
+    }
+    if let Some(shape) = warmup.aggression.filter(|shape| *shape < 1.0 || shape.is_nan()) {
+        findings.error(path.field("aggression"), format_args!("{shape} must be at least 1"));
+    }
+}
