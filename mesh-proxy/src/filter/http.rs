@@ -3,7 +3,7 @@ use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 use ::http::{request, response};
 
 use super::{LocalReply, StreamInfo};
-use crate::model::{FilterConfigs, Route};
+use crate::model::{FilterConfigs, HeaderView, Route};
 
 /// A filter of the HTTP connection manager.
 ///
@@ -98,6 +98,21 @@ impl HttpStream<'_> {
     #[must_use]
     pub fn route_config<T: Any>(&self) -> Option<&T> {
         self.route_configs.iter().find_map(|configs| configs.get(self.name)?.downcast_ref())
+    }
+
+    /// The request as conditions on headers see it: authority and scheme whichever way the protocol carries them.
+    #[must_use]
+    pub fn header_view(&self) -> HeaderView<'_> {
+        let headers = &self.request.headers;
+        let uri = &self.request.uri;
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        HeaderView {
+            method: self.request.method.as_str(),
+            path: uri.path_and_query().map_or("", |path| path.as_str()),
+            authority: uri.authority().map(|authority| authority.as_str()).or_else(|| text("host")).unwrap_or_default(),
+            scheme: text("x-forwarded-proto").or_else(|| uri.scheme_str()).unwrap_or("http"),
+            headers,
+        }
     }
 
     /// This filter's own state in this stream, made when first asked for.

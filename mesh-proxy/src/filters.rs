@@ -1,0 +1,22 @@
+//! The built-in filters. They use the public traits of [`filter`](crate::filter) and nothing else.
+//!
+//! | filter | type | what it does |
+//! |---|---|---|
+//! | [`Rbac`] | `envoy.extensions.filters.http.rbac.v3.RBAC` | who may call |
+//! | [`NetworkRbac`] | `envoy.extensions.filters.network.rbac.v3.RBAC` | who may connect |
+//! | [`Fault`] | `envoy.extensions.filters.http.fault.v3.HTTPFault` | delays and errors on purpose |
+
+mod fault;
+mod proto;
+mod rbac;
+
+pub use fault::{Chance, Fault, RandomChance};
+pub use rbac::{NetworkRbac, Rbac};
+
+use crate::filter::FilterRegistry;
+
+/// A registry of all built-in filters.
+#[must_use]
+pub fn builtin() -> FilterRegistry {
+    FilterRegistry::empty().with_http(Rbac).with_network(NetworkRbac).with_http(Fault::default())
+}
