@@ -17,6 +17,7 @@
 //! - [`dial`]: connections to hosts.
 //! - [`tls`]: TLS by rustls with secrets that swap live.
 //! - [`stats`]: counters, gauges and histograms under Envoy's names.
+//! - [`istio`]: Istio's standard metrics.
 //! - [`access_log`]: lines about streams, with Envoy's command operators.
 
 pub mod access_log;
@@ -26,6 +27,7 @@ pub mod cluster;
 pub mod config;
 pub mod dial;
 pub mod filter;
+pub mod istio;
 pub mod model;
 pub mod route;
 pub mod stats;

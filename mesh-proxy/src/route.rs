@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use ::http::{HeaderMap, StatusCode};
 use hosts::Hosts;
+pub(crate) use matching::is_grpc;
 
 use crate::{
     filter::TlsInfo,
