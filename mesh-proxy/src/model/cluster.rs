@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use super::{Assignment, ClientTls, ConfigSource, Metadata};
 
@@ -30,6 +30,8 @@ pub struct Cluster {
     pub protocol: HttpProtocol,
     /// Pool limits.
     pub pool: PoolOptions,
+    /// Own address of connections to hosts (`upstream_bind_config`); `None` = the system chooses.
+    pub source_address: Option<IpAddr>,
     /// Soft limit on bytes buffered for a connection. Default 1 MiB.
     pub buffer_limit: u32,
     /// Panic threshold, percent of healthy hosts. Default 50; zero = never panic.
