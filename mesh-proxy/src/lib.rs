@@ -11,6 +11,7 @@
 //! - [`config`]: messages into the model, or a rejection that names the field.
 //! - [`model`]: what configuration means, as plain values. No protobuf.
 //! - [`route`]: from a request to its route.
+//! - [`state`]: the snapshot workers see.
 //! - [`filter`]: the traits that users and the built-in filters implement.
 //! - [`cluster`]: hosts at run time, circuit breakers, outlier detection, names.
 //! - [`balancer`]: which host gets the next request.
@@ -30,6 +31,7 @@ pub mod filter;
 pub mod istio;
 pub mod model;
 pub mod route;
+pub mod state;
 pub mod stats;
 pub mod tls;
 mod upstream;

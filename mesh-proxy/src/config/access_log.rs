@@ -23,6 +23,7 @@ use super::{
     value::{self, enumeration, present, required, unpack},
 };
 use crate::{
+    access_log::validate,
     model::{AccessLogConfig, AccessLogFilter, AccessLogFormat, AccessLogSink, Comparison},
     supported,
 };
@@ -88,7 +89,9 @@ fn access_log(value: &AccessLog) -> Translated<AccessLogConfig> {
     };
     let (sink, format) = sink(config).at("typed_config")?;
     let filter = value.filter.as_ref().map(filter).transpose().at("filter")?;
-    Ok(AccessLogConfig { sink, format, filter })
+    let config = AccessLogConfig { sink, format, filter };
+    validate(&config).or_else(|error| refuse(error.to_string()))?;
+    Ok(config)
 }
 
 fn sink(config: &any::Any) -> Translated<(AccessLogSink, AccessLogFormat)> {

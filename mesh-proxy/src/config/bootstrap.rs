@@ -26,6 +26,7 @@ use super::{
 use crate::{
     filter::FilterRegistry,
     model::{Address, ConfigSource, Secret},
+    stats::Stats,
     supported,
 };
 
@@ -140,8 +141,8 @@ impl Bootstrap {
 
     /// A translator that knows the filters and the secrets of this bootstrap.
     #[must_use]
-    pub fn translator(&self, filters: FilterRegistry) -> Translator {
-        Translator::new(filters).with_secrets(self.secrets.iter().cloned())
+    pub fn translator(&self, filters: FilterRegistry, stats: Stats) -> Translator {
+        Translator::new(filters, stats).with_secrets(self.secrets.iter().cloned())
     }
 
     fn take_static(&mut self, message: &ProtoBootstrap, filters: &FilterRegistry) -> Result<(), Rejection> {
@@ -153,13 +154,14 @@ impl Bootstrap {
                 rejection
             }
         };
-        let plain = Translator::new(filters.clone());
+        // What is made here is only proved right, and let go: it counts nowhere.
+        let plain = Translator::new(filters.clone(), Stats::default());
         for (i, secret) in resources.secrets.iter().enumerate() {
             let raw = any::pack(secret);
             self.secrets.push(plain.secret(&raw).map_err(list("secrets", i))?);
             self.raw_secrets.push(StaticResource { name: secret.name.clone(), raw });
         }
-        let translator = self.translator(filters.clone());
+        let translator = self.translator(filters.clone(), Stats::default());
         let mut names = HashSet::new();
         for (i, cluster) in resources.clusters.iter().enumerate() {
             let raw = any::pack(cluster);

@@ -31,6 +31,7 @@ use super::{
     value::{duration_or, enumeration, present, required},
 };
 use crate::{
+    filter::FilterContext,
     model::{ClientCertForwarding, Codec, HttpConnectionManager, HttpFilterEntry, RouteSource, ServerHeader},
     supported,
 };
@@ -107,7 +108,7 @@ pub(super) fn manager(value: &ProtoManager, cx: &Context<'_>) -> Translated<Http
     refused_values(value)?;
     let stat_prefix = required(&value.stat_prefix, "stat_prefix")?.to_owned();
     let mut manager = plain(value, stat_prefix, routes(value, cx)?)?;
-    manager.filters = filters(&value.http_filters, cx)?;
+    manager.filters = filters(&value.http_filters, &format!("http.{}.", value.stat_prefix), cx)?;
     manager.access_log = access_logs(&value.access_log, "access_log")?;
     manager.upgrades = upgrades(&value.upgrade_configs)?;
     client_certificate(value.set_current_client_cert_details.as_ref(), &mut manager)
@@ -219,7 +220,7 @@ fn headers_bytes(kib: Option<u32>) -> Translated<u32> {
 fn routes(value: &ProtoManager, cx: &Context<'_>) -> Translated<RouteSource> {
     match &value.route_specifier {
         Some(RouteSpecifier::RouteConfig(table)) => {
-            route::table(table, cx).at("route_config").map(|table| RouteSource::Inline(Arc::new(table)))
+            route::table(table, true, cx).at("route_config").map(|table| RouteSource::Inline(Arc::new(table)))
         }
         Some(RouteSpecifier::Rds(rds)) => {
             let name = required(&rds.route_config_name, "rds.route_config_name")?;
@@ -233,7 +234,7 @@ fn routes(value: &ProtoManager, cx: &Context<'_>) -> Translated<RouteSource> {
 }
 
 /// The filters before the router, which must be the last one and the only one of its kind.
-fn filters(values: &[HttpFilter], cx: &Context<'_>) -> Translated<Vec<HttpFilterEntry>> {
+fn filters(values: &[HttpFilter], stat_prefix: &str, cx: &Context<'_>) -> Translated<Vec<HttpFilterEntry>> {
     let Some((last, others)) = values.split_last() else {
         return refuse_field("http_filters", "the last one must be envoy.filters.http.router");
     };
@@ -245,7 +246,7 @@ fn filters(values: &[HttpFilter], cx: &Context<'_>) -> Translated<Vec<HttpFilter
     }
     let mut entries = Vec::with_capacity(others.len());
     for (i, value) in others.iter().enumerate() {
-        if let Some(entry) = filter(value, cx).at(format_args!("http_filters[{i}]"))? {
+        if let Some(entry) = filter(value, stat_prefix, cx).at(format_args!("http_filters[{i}]"))? {
             entries.push(entry);
         }
     }
@@ -260,7 +261,7 @@ fn is_router(filter: &HttpFilter) -> bool {
     }
 }
 
-fn filter(value: &HttpFilter, cx: &Context<'_>) -> Translated<Option<HttpFilterEntry>> {
+fn filter(value: &HttpFilter, stat_prefix: &str, cx: &Context<'_>) -> Translated<Option<HttpFilterEntry>> {
     if is_router(value) {
         return refuse("the router must be the last filter");
     }
@@ -274,7 +275,7 @@ fn filter(value: &HttpFilter, cx: &Context<'_>) -> Translated<Option<HttpFilterE
         }
         return refuse_field("typed_config", format!("no filter of type {} is registered", config.type_url));
     };
-    let filter = factory.filter(config).at("typed_config")?;
+    let filter = factory.filter(config, &FilterContext { stats: cx.stats, stat_prefix }).at("typed_config")?;
     Ok(Some(HttpFilterEntry { name, disabled: value.disabled, filter }))
 }
 

@@ -75,7 +75,8 @@ struct Defaults<'a> {
     mirrors: &'a [RequestMirrorPolicy],
 }
 
-pub(super) fn table(value: &RouteConfiguration, cx: &Context<'_>) -> Translated<RouteTable> {
+/// `inline`: the table is given in place, and then its clusters must exist unless it says otherwise.
+pub(super) fn table(value: &RouteConfiguration, inline: bool, cx: &Context<'_>) -> Translated<RouteTable> {
     let body_limit = value.max_direct_response_body_size_bytes.unwrap_or(4096);
     let defaults = Defaults {
         body_limit: usize::try_from(body_limit).unwrap_or(usize::MAX),
@@ -107,7 +108,7 @@ pub(super) fn table(value: &RouteConfiguration, cx: &Context<'_>) -> Translated<
         edits: edits::edits(value)?,
         ignore_port_in_host_matching: value.ignore_port_in_host_matching,
         most_specific_edits_last: value.most_specific_header_mutations_wins,
-        validate_clusters: value.validate_clusters.unwrap_or(false),
+        validate_clusters: value.validate_clusters.unwrap_or(inline),
         filter_config: filter_configs(&value.typed_per_filter_config, cx)?,
     })
 }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     filter::FilterRegistry,
     model::{ConfigSource, Secret},
+    stats::Stats,
     supported,
 };
 
@@ -68,6 +69,8 @@ pub struct Dependency {
 /// What translators are given beside the message, and where they note what it depends on.
 pub(super) struct Context<'a> {
     pub(super) filters: &'a FilterRegistry,
+    /// Where filters count.
+    pub(super) stats: &'a Stats,
     /// Secrets of the bootstrap, by name.
     pub(super) secrets: &'a HashMap<String, Arc<Secret>>,
     pub(super) dependencies: RefCell<Vec<Dependency>>,

@@ -32,6 +32,7 @@ use super::{
 use crate::{
     filter::FilterRegistry,
     model::{Assignment, Cluster, Listener, RouteTable, Secret},
+    stats::Stats,
 };
 
 pub(super) static LISTENER: Audit = Audit::new(&[
@@ -82,14 +83,15 @@ pub struct Translation<T> {
 #[derive(Clone, Debug, Default)]
 pub struct Translator {
     filters: FilterRegistry,
+    stats: Stats,
     secrets: Arc<HashMap<String, Arc<Secret>>>,
 }
 
 impl Translator {
-    /// With these filters, and no secrets of a bootstrap.
+    /// With these filters, and no secrets of a bootstrap. The filters count in `stats`.
     #[must_use]
-    pub fn new(filters: FilterRegistry) -> Self {
-        Self { filters, secrets: Arc::default() }
+    pub fn new(filters: FilterRegistry, stats: Stats) -> Self {
+        Self { filters, stats, secrets: Arc::default() }
     }
 
     /// With the secrets of the bootstrap, which TLS contexts may name without saying where they come from.
@@ -113,7 +115,12 @@ impl Translator {
     /// # Errors
     /// See [`listener`](Self::listener).
     pub fn routes(&self, resource: &Any) -> Result<RouteTable, Rejection> {
-        let table = self.translate(&ROUTE, resource, |message: &RouteConfiguration| &message.name, route::table)?;
+        let table = self.translate(
+            &ROUTE,
+            resource,
+            |message: &RouteConfiguration| &message.name,
+            |message, cx| route::table(message, false, cx),
+        )?;
         Ok(table.value)
     }
 
@@ -149,7 +156,12 @@ impl Translator {
         name: impl Fn(&M) -> &String,
         translate: impl Fn(&M, &Context<'_>) -> Translated<T>,
     ) -> Result<Translation<T>, Rejection> {
-        let cx = Context { filters: &self.filters, secrets: &self.secrets, dependencies: RefCell::new(Vec::new()) };
+        let cx = Context {
+            filters: &self.filters,
+            stats: &self.stats,
+            secrets: &self.secrets,
+            dependencies: RefCell::new(Vec::new()),
+        };
         let value = read(audit, resource, |message| name(message).clone(), |message| translate(message, &cx))?;
         Ok(Translation { value, dependencies: cx.dependencies.into_inner() })
     }

@@ -21,6 +21,7 @@ use crate::{
         tcp_proxy, tls,
         value::{cidrs, duration_or, enumeration, port, required, unpack},
     },
+    filter::FilterContext,
     model::{FilterChain, FilterChainMatch, NetworkFilterEntry, TerminalFilter, TransportProtocol},
     supported,
 };
@@ -149,7 +150,10 @@ fn network_filter(value: &Filter, cx: &Context<'_>) -> Translated<NetworkFilterE
     let Some(factory) = cx.filters.network(&config.type_url) else {
         return refuse_field("typed_config", format!("no filter of type {} is registered", config.type_url));
     };
-    Ok(NetworkFilterEntry { name, filter: factory.filter(config).at("typed_config")? })
+    Ok(NetworkFilterEntry {
+        name,
+        filter: factory.filter(config, &FilterContext { stats: cx.stats, stat_prefix: "" }).at("typed_config")?,
+    })
 }
 
 fn terminal(value: &Filter, cx: &Context<'_>) -> Translated<TerminalFilter> {

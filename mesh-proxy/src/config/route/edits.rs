@@ -7,8 +7,9 @@ use mesh_xds_api::envoy::config::{
 };
 
 use crate::{
+    access_log::{Formatter, Missing},
     config::{
-        error::{At as _, Translated, refuse_field},
+        error::{At as _, Translated, refuse, refuse_field},
         value::{editable_header, enumeration, header_value, present},
     },
     model::{AppendAction, HeaderEdit, HeaderEdits, HeaderValueFormat},
@@ -92,6 +93,7 @@ fn edit(value: &HeaderValueOption) -> Translated<HeaderEdit> {
 /// A text with operators, or a constant. `%%` stands for a percent sign in both.
 fn format(text: &str) -> Translated<HeaderValueFormat> {
     if text.replace("%%", "").contains('%') {
+        Formatter::compile(text, Missing::Empty).or_else(|error| refuse(error.to_string()))?;
         return Ok(HeaderValueFormat::Format(text.to_owned()));
     }
     header_value(&text.replace("%%", "%")).map(HeaderValueFormat::Literal)
