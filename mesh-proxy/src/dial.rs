@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
@@ -15,7 +15,7 @@ use std::{
 use rustls_pki_types::UnixTime;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::{TcpSocket, TcpStream, UnixStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -23,7 +23,7 @@ use crate::{
     balancer::{HostPicker, PickContext, PickError},
     cluster::{BreakerPermit, ClusterHandle, Host, Overflow},
     filter::TlsInfo,
-    model::{Address, PoolOptions},
+    model::{Address, Cluster},
     tls::{TlsError, client_info, failure_text},
 };
 
@@ -286,7 +286,7 @@ async fn establish(cluster: &ClusterHandle, host: &Host, alpn: Alpn) -> Result<(
     let tls = cluster.tls(host.socket);
     // Before anything is sent: without its secrets a TLS connection cannot be made.
     let built = tls.map(|tls| tls.built(alpn)).transpose()?;
-    let (socket, local) = connect_socket(host, &cluster.config().pool).await?;
+    let (socket, local) = connect_socket(host, cluster.config()).await?;
     let mut info = UpstreamConnInfo { id: NEXT_CONNECTION.fetch_add(1, Relaxed), local, tls: None };
     let (Some(tls), Some(built)) = (tls, built) else { return Ok((Io::Plain(socket), info)) };
     let name = tls.server_name(&host.hostname);
@@ -308,14 +308,14 @@ async fn establish(cluster: &ClusterHandle, host: &Host, alpn: Alpn) -> Result<(
     }
 }
 
-async fn connect_socket(host: &Host, pool: &PoolOptions) -> Result<(Socket, Option<SocketAddr>), ConnectError> {
+async fn connect_socket(host: &Host, config: &Cluster) -> Result<(Socket, Option<SocketAddr>), ConnectError> {
     let failed = |error| ConnectError::Connect(Arc::new(error));
     match host.dial_address().ok_or(ConnectError::Unresolved)? {
         Address::Tcp(address) => {
-            let stream = TcpStream::connect(address).await.map_err(failed)?;
+            let stream = connect_tcp(address, config.source_address).await.map_err(failed)?;
             // Small messages must not wait for acknowledgements.
             stream.set_nodelay(true).map_err(failed)?;
-            if let Some((idle, interval, probes)) = pool.tcp_keepalive {
+            if let Some((idle, interval, probes)) = config.pool.tcp_keepalive {
                 set_keepalive(&stream, idle, interval, probes).map_err(failed)?;
             }
             let local = stream.local_addr().ok();
@@ -323,6 +323,18 @@ async fn connect_socket(host: &Host, pool: &PoolOptions) -> Result<(Socket, Opti
         }
         Address::Unix(path) => Ok((Socket::Unix(UnixStream::connect(path).await.map_err(failed)?), None)),
         Address::Name(..) => Err(ConnectError::Unresolved),
+    }
+}
+
+/// `source` is the own address of the connection, where the family fits.
+async fn connect_tcp(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    match source {
+        Some(source) if source.is_ipv4() == address.is_ipv4() => {
+            let socket = if source.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            socket.bind((source, 0).into())?;
+            socket.connect(address).await
+        }
+        _ => TcpStream::connect(address).await,
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn with_kind(kind: ClusterKind) -> Cluster {
         socket_matches: Vec::new(),
         protocol: HttpProtocol::Http1,
         pool: PoolOptions::default(),
+        source_address: None,
         buffer_limit: 1 << 20,
         panic_threshold: 50.0,
         close_connections_on_set_change: false,
