@@ -1,5 +1,5 @@
 //! Doubles shared by the tests of this folder: a server on loopback, a client that can be moved, small resources.
-#![allow(dead_code, missing_docs, unreachable_pub)]
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 

@@ -71,13 +71,15 @@ impl TypeState {
         })
     }
 
-    /// An answer is due: a client that starts with nothing gets all at once, one that resumes waits for the gate.
+    /// An answer is due: a client that starts with nothing gets all at once; another waits for the gate, unless it asked
+    /// for names.
     fn widen(&self, open: Open) -> Option<Open> {
         if !self.answer_due {
             return Some(open);
         }
-        let must_wait = self.resumed && !open.changes && !self.changed.is_empty() && self.owed.is_empty();
-        (!must_wait).then_some(Open { changes: open.changes || !self.resumed, ..open })
+        let starts = self.counts.pushes == 0 && !self.resumed;
+        let must_wait = !starts && !open.changes && !self.changed.is_empty() && self.owed.is_empty();
+        (!must_wait).then_some(Open { changes: open.changes || starts, ..open })
     }
 
     /// What is owed or changed: the resources that exist, and the names that do not.

@@ -1,0 +1,328 @@
+//! Both halves of the protocol against each other, in random order: they agree in the end, and nothing refused is sent
+//! twice.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mesh_xds::{
+    Resource, ResourceName, TypeUrl, Version,
+    protocol::{
+        Push, Request, Response, Subscription, Variant,
+        client::{ClientState, Update, Verdict},
+        server::{ResourceSet, ServerStream, StreamLimits},
+    },
+};
+use mesh_xds_api::{envoy::service::discovery::v3 as wire, google::protobuf::Any};
+use proptest::prelude::*;
+use prost::Message;
+
+const TYPES: [TypeUrl; 4] = [TypeUrl::CLUSTER, TypeUrl::ENDPOINT, TypeUrl::LISTENER, TypeUrl::ROUTE];
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(usize, usize, u8),
+    Remove(usize, usize),
+    /// Several changes at once.
+    Together(Vec<(usize, usize, Option<u8>)>),
+    Subscribe(usize, usize),
+    Unsubscribe(usize, usize),
+    /// Take one message from one of the two directions.
+    ToServer,
+    ToClient,
+    /// Answer what the client has in hand of a type.
+    Judge(usize),
+    Pass(u8),
+    Reconnect,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (t, n) = (0..TYPES.len(), 0..NAMES.len());
+    prop_oneof![
+        3 => (t.clone(), n.clone(), 0..6u8).prop_map(|(t, n, c)| Step::Put(t, n, c)),
+        2 => (t.clone(), n.clone()).prop_map(|(t, n)| Step::Remove(t, n)),
+        2 => prop::collection::vec((t.clone(), n.clone(), prop::option::of(0..6u8)), 1..6).prop_map(Step::Together),
+        2 => (t.clone(), n.clone()).prop_map(|(t, n)| Step::Subscribe(t, n)),
+        2 => (t.clone(), n).prop_map(|(t, n)| Step::Unsubscribe(t, n)),
+        6 => Just(Step::ToServer),
+        6 => Just(Step::ToClient),
+        6 => t.prop_map(Step::Judge),
+        1 => (0..20u8).prop_map(Step::Pass),
+        1 => Just(Step::Reconnect),
+    ]
+}
+
+#[derive(Default)]
+struct Set(BTreeMap<(String, String), Arc<Resource>>);
+
+impl ResourceSet for Set {
+    fn get(&self, type_url: &TypeUrl, name: &str) -> Option<&Arc<Resource>> {
+        self.0.get(&(type_url.as_str().to_owned(), name.to_owned()))
+    }
+
+    fn for_each(&self, type_url: &TypeUrl, each: &mut dyn FnMut(&Arc<Resource>)) {
+        self.0.values().filter(|r| r.type_url() == type_url).for_each(each);
+    }
+}
+
+/// Content 5 is what clients refuse.
+fn resource(type_url: &TypeUrl, name: &str, content: u8) -> Arc<Resource> {
+    // Field 1 is the name, as in every resource type; another field is the content.
+    let mut value = vec![0x0a, name.len() as u8];
+    value.extend(name.as_bytes());
+    value.extend([0xf8, 0x3f, content]);
+    Arc::new(Resource::new(name, Any { type_url: type_url.as_str().into(), value: value.into() }))
+}
+
+fn is_bad(resource: &Resource) -> bool {
+    resource.bytes().last() == Some(&5)
+}
+
+struct World {
+    variant: Variant,
+    now: Instant,
+    set: Set,
+    server: ServerStream,
+    seed: u64,
+    client: ClientState,
+    to_server: VecDeque<Vec<u8>>,
+    to_client: VecDeque<Vec<u8>>,
+    in_hand: HashMap<TypeUrl, Update>,
+    /// What the consumer has in force.
+    applied: BTreeMap<(String, String), Version>,
+    subscribed: HashSet<(usize, usize)>,
+    /// On this stream: versions refused since they were last asked for by name.
+    refused: HashSet<(String, String, Version)>,
+}
+
+impl World {
+    fn new(variant: Variant) -> Self {
+        let now = Instant::now();
+        let mut client = ClientState::new(variant);
+        for type_url in [TypeUrl::CLUSTER, TypeUrl::LISTENER] {
+            client.watch(&type_url, Subscription::Wildcard, None, now);
+        }
+        client.connected();
+        Self {
+            variant,
+            now,
+            set: Set::default(),
+            server: ServerStream::new(variant, 1, StreamLimits::default()),
+            seed: 1,
+            client,
+            to_server: VecDeque::new(),
+            to_client: VecDeque::new(),
+            in_hand: HashMap::new(),
+            applied: BTreeMap::new(),
+            subscribed: HashSet::new(),
+            refused: HashSet::new(),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Put(t, n, content) => self.change(&[(*t, *n, Some(*content))]),
+            Step::Remove(t, n) => self.change(&[(*t, *n, None)]),
+            Step::Together(changes) => self.change(changes),
+            Step::Subscribe(t, n) => self.subscribe(*t, *n),
+            Step::Unsubscribe(t, n) => self.unsubscribe(*t, *n),
+            Step::ToServer => self.deliver_to_server(),
+            Step::ToClient => self.deliver_to_client(),
+            Step::Judge(t) => self.judge(&TYPES[*t]),
+            Step::Pass(seconds) => self.now += Duration::from_secs(u64::from(*seconds)),
+            Step::Reconnect => self.reconnect(),
+        }
+        self.pump();
+    }
+
+    fn change(&mut self, changes: &[(usize, usize, Option<u8>)]) {
+        for (t, n, content) in changes {
+            let key = (TYPES[*t].as_str().to_owned(), NAMES[*n].to_owned());
+            match content {
+                Some(content) => self.set.0.insert(key, resource(&TYPES[*t], NAMES[*n], *content)),
+                None => self.set.0.remove(&key),
+            };
+        }
+        for (t, n, _) in changes {
+            self.server.note_changes(&self.set, &TYPES[*t], [&ResourceName::from(NAMES[*n])]);
+        }
+    }
+
+    fn subscribe(&mut self, t: usize, n: usize) {
+        if t % 2 == 1 {
+            self.client.subscribe(&TYPES[t], [NAMES[n].into()], self.now);
+            self.subscribed.insert((t, n));
+        }
+    }
+
+    fn unsubscribe(&mut self, t: usize, n: usize) {
+        if t % 2 == 1 {
+            self.client.unsubscribe(&TYPES[t], [NAMES[n].into()]);
+            self.subscribed.remove(&(t, n));
+            self.applied.remove(&(TYPES[t].as_str().into(), NAMES[n].into()));
+        }
+    }
+
+    fn deliver_to_server(&mut self) {
+        let Some(bytes) = self.to_server.pop_front() else { return };
+        let request: Request = match self.variant {
+            Variant::Sotw => wire::DiscoveryRequest::decode(&*bytes).unwrap().into(),
+            Variant::Delta => wire::DeltaDiscoveryRequest::decode(&*bytes).unwrap().into(),
+        };
+        for name in &request.names {
+            let asked = (request.type_url.as_str(), name.as_str());
+            self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != asked);
+        }
+        for name in &request.unsubscribe {
+            self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != (request.type_url.as_str(), name.as_str()));
+        }
+        self.server.handle(&request, &self.set, self.now).unwrap();
+    }
+
+    fn deliver_to_client(&mut self) {
+        let Some(bytes) = self.to_client.pop_front() else { return };
+        let response = match self.variant {
+            Variant::Sotw => Response::from_sotw(wire::DiscoveryResponse::decode(&*bytes).unwrap()),
+            Variant::Delta => Response::from_delta(wire::DeltaDiscoveryResponse::decode(&*bytes).unwrap()),
+        };
+        self.client.handle(response.unwrap());
+    }
+
+    fn judge(&mut self, type_url: &TypeUrl) {
+        let Some(update) = self.in_hand.remove(type_url) else { return };
+        let bad: Vec<ResourceName> = update.added.iter().filter(|r| is_bad(r)).map(|r| r.name().clone()).collect();
+        for resource in update.added.iter().filter(|r| !is_bad(r)) {
+            let index = |n: &str| NAMES.iter().position(|x| *x == n).unwrap();
+            let t = TYPES.iter().position(|x| x == type_url).unwrap();
+            if t % 2 == 0 || self.subscribed.contains(&(t, index(resource.name().as_str()))) {
+                let key = (type_url.as_str().into(), resource.name().to_string());
+                self.applied.insert(key, resource.version().clone());
+            }
+        }
+        for name in &update.removed {
+            self.applied.remove(&(type_url.as_str().into(), name.to_string()));
+        }
+        let verdict = if bad.is_empty() {
+            Verdict::Accepted
+        } else {
+            Verdict::Rejected { message: "bad".into(), resources: bad }
+        };
+        self.client.answer(type_url, update.id, verdict);
+    }
+
+    fn reconnect(&mut self) {
+        self.seed += 1;
+        self.server = ServerStream::new(self.variant, self.seed, StreamLimits::default());
+        self.to_server.clear();
+        self.to_client.clear();
+        self.refused.clear();
+        self.client.disconnected();
+        self.client.connected();
+    }
+
+    fn pump(&mut self) {
+        while let Some(push) = self.server.poll(&self.set, self.now) {
+            self.check_not_refused(&push);
+            self.to_client.push_back(match self.variant {
+                Variant::Sotw => push.into_sotw().encode_to_vec(),
+                Variant::Delta => push.into_delta().encode_to_vec(),
+            });
+        }
+        while let Some(event) = self.server.poll_event() {
+            if let mesh_xds::protocol::server::Event::Nacked { type_url, resources, .. } = event {
+                for sent in resources {
+                    let Some(version) = sent.version else { continue };
+                    self.refused.insert((type_url.as_str().into(), sent.name.to_string(), version));
+                }
+            }
+        }
+        while let Some(update) = self.client.poll_update() {
+            let before = self.in_hand.insert(update.type_url.clone(), update);
+            assert!(before.is_none(), "one update per type at a time");
+        }
+        while let Some(request) = self.client.poll() {
+            self.to_server.push_back(match self.variant {
+                Variant::Sotw => request.into_sotw().encode_to_vec(),
+                Variant::Delta => request.into_delta().encode_to_vec(),
+            });
+        }
+        // What is on its way is bounded by the number of types, whatever happens.
+        assert!(self.to_client.len() <= TYPES.len());
+    }
+
+    /// A push that holds only refused bytes is a repetition. Delta holds none at all.
+    fn check_not_refused(&self, push: &Push) {
+        let refused = |r: &Arc<Resource>| {
+            self.refused.contains(&(push.type_url.as_str().into(), r.name().to_string(), r.version().clone()))
+        };
+        if self.variant == Variant::Delta {
+            assert!(!push.resources.iter().any(refused), "refused bytes sent again: {push:?}");
+        }
+    }
+
+    /// Lets everything arrive and be answered.
+    fn settle(&mut self) {
+        for _ in 0..2_000 {
+            self.pump();
+            let idle = self.to_server.is_empty() && self.to_client.is_empty() && self.in_hand.is_empty();
+            if idle && self.server.poll_timeout().is_none() {
+                return;
+            }
+            self.deliver_to_server();
+            self.pump();
+            self.deliver_to_client();
+            self.pump();
+            TYPES.iter().for_each(|t| self.judge(t));
+            self.now += Duration::from_millis(100);
+        }
+        panic!("they talk for ever");
+    }
+
+    /// What the consumer should have in force, and has.
+    fn check(&self) {
+        for (t, type_url) in TYPES.iter().enumerate() {
+            for (n, name) in NAMES.iter().enumerate() {
+                let key = (type_url.as_str().to_owned(), (*name).to_owned());
+                let wanted = t % 2 == 0 || self.subscribed.contains(&(t, n));
+                let exists = self.set.0.get(&key).filter(|_| wanted);
+                let has = self.applied.get(&key);
+                let place = format!("{:?} {type_url} {name}", self.variant);
+                match exists {
+                    // Refused content: the last good one may stay in force.
+                    Some(resource) if is_bad(resource) => {}
+                    Some(resource) => assert_eq!(has, Some(resource.version()), "{place}"),
+                    // SotW cannot say that a named resource is gone.
+                    None if wanted && t % 2 == 1 && self.variant == Variant::Sotw => {}
+                    None => assert_eq!(has, None, "{place}"),
+                }
+            }
+        }
+    }
+}
+
+fn run(variant: Variant, steps: &[Step]) {
+    let mut world = World::new(variant);
+    world.pump();
+    for step in steps {
+        world.step(step);
+    }
+    world.settle();
+    world.check();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn delta_converges(steps in prop::collection::vec(step(), 0..120)) {
+        run(Variant::Delta, &steps);
+    }
+
+    #[test]
+    fn sotw_converges(steps in prop::collection::vec(step(), 0..120)) {
+        run(Variant::Sotw, &steps);
+    }
+}
