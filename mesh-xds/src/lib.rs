@@ -23,6 +23,8 @@ mod node;
 pub mod protocol;
 mod resource;
 #[cfg(feature = "server")]
+pub mod resources;
+#[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 pub mod store;

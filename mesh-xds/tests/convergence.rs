@@ -96,6 +96,8 @@ struct World {
     subscribed: HashSet<(usize, usize)>,
     /// On this stream: versions refused since they were last asked for by name.
     refused: HashSet<(String, String, Version)>,
+    /// Asked for by name since it was last told.
+    asked: HashSet<(String, String)>,
 }
 
 impl World {
@@ -119,6 +121,7 @@ impl World {
             applied: BTreeMap::new(),
             subscribed: HashSet::new(),
             refused: HashSet::new(),
+            asked: HashSet::new(),
         }
     }
 
@@ -175,6 +178,7 @@ impl World {
         for name in &request.names {
             let asked = (request.type_url.as_str(), name.as_str());
             self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != asked);
+            self.asked.insert((asked.0.to_owned(), asked.1.to_owned()));
         }
         for name in &request.unsubscribe {
             self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != (request.type_url.as_str(), name.as_str()));
@@ -219,25 +223,29 @@ impl World {
         self.to_server.clear();
         self.to_client.clear();
         self.refused.clear();
+        self.asked.clear();
         self.client.disconnected();
         self.client.connected();
     }
 
     fn pump(&mut self) {
+        while let Some(event) = self.server.poll_event() {
+            if let mesh_xds::protocol::server::Event::Nacked { type_url, resources, .. } = event {
+                for sent in resources {
+                    let Some(version) = sent.version else { continue };
+                    let key = (type_url.as_str().to_owned(), sent.name.to_string());
+                    if !self.asked.contains(&key) {
+                        self.refused.insert((key.0, key.1, version));
+                    }
+                }
+            }
+        }
         while let Some(push) = self.server.poll(&self.set, self.now) {
             self.check_not_refused(&push);
             self.to_client.push_back(match self.variant {
                 Variant::Sotw => push.into_sotw().encode_to_vec(),
                 Variant::Delta => push.into_delta().encode_to_vec(),
             });
-        }
-        while let Some(event) = self.server.poll_event() {
-            if let mesh_xds::protocol::server::Event::Nacked { type_url, resources, .. } = event {
-                for sent in resources {
-                    let Some(version) = sent.version else { continue };
-                    self.refused.insert((type_url.as_str().into(), sent.name.to_string(), version));
-                }
-            }
         }
         while let Some(update) = self.client.poll_update() {
             let before = self.in_hand.insert(update.type_url.clone(), update);
@@ -253,13 +261,19 @@ impl World {
         assert!(self.to_client.len() <= TYPES.len());
     }
 
-    /// A push that holds only refused bytes is a repetition. Delta holds none at all.
-    fn check_not_refused(&self, push: &Push) {
+    /// A refused version is not sent again before something else was told of that name. (A whole set of SotW cannot
+    /// leave it out.)
+    fn check_not_refused(&mut self, push: &Push) {
         let refused = |r: &Arc<Resource>| {
             self.refused.contains(&(push.type_url.as_str().into(), r.name().to_string(), r.version().clone()))
         };
         if self.variant == Variant::Delta {
             assert!(!push.resources.iter().any(refused), "refused bytes sent again: {push:?}");
+        }
+        let told = push.resources.iter().map(|r| r.name()).chain(&push.removed);
+        for name in told {
+            self.asked.remove(&(push.type_url.as_str().to_owned(), name.to_string()));
+            self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != (push.type_url.as_str(), name.as_str()));
         }
     }
 

@@ -34,12 +34,14 @@ impl TypeState {
         if answer.is_none() && !(changes && may_change) {
             return None;
         }
-        let (nonce, error) = answer.map_or((None, None), |a| (Some(a.nonce), a.error));
+        let (nonce, error, version) =
+            answer.map_or((None, None, self.version.clone()), |a| (Some(a.nonce), a.error, a.version));
         if let Some(nonce) = &nonce {
             self.nonce = Some(nonce.clone());
         }
         let to_subscribe = std::mem::take(&mut self.to_subscribe);
         let to_unsubscribe = std::mem::take(&mut self.to_unsubscribe);
+        let asked_again = std::mem::take(&mut self.asked_again);
         Some(match variant {
             Variant::Delta => Request {
                 names: to_subscribe.into_iter().collect(),
@@ -48,13 +50,14 @@ impl TypeState {
                 error,
                 ..self.bare()
             },
-            Variant::Sotw => Request {
-                names: self.list(),
-                version: self.version.clone(),
-                nonce: self.nonce.clone(),
-                error,
-                ..self.bare()
-            },
+            Variant::Sotw => {
+                let mut names = self.list();
+                names.retain(|n| !asked_again.contains_key(n));
+                // With them in the next request.
+                self.to_subscribe = asked_again.keys().cloned().collect();
+                self.unsure.extend(asked_again);
+                Request { names, version, nonce: self.nonce.clone(), error, ..self.bare() }
+            }
         })
     }
 
@@ -62,6 +65,7 @@ impl TypeState {
         self.started = true;
         self.to_subscribe.clear();
         self.to_unsubscribe.clear();
+        self.asked_again.clear();
         let request = Request { names: self.list(), ..self.bare() };
         match variant {
             Variant::Sotw => Request { version: self.version.clone(), ..request },

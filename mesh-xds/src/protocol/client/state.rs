@@ -11,6 +11,9 @@ use crate::{
     protocol::{Response, TypeRules, WILDCARD},
 };
 
+/// How often a name is asked for again in SotW before its answer is left to time.
+const ASK_AGAIN: u8 = 3;
+
 /// A response that waits for its turn.
 #[derive(Debug)]
 pub(super) enum Queued {
@@ -34,6 +37,8 @@ pub(super) struct Outstanding {
 pub(super) struct Answer {
     pub(super) nonce: Nonce,
     pub(super) error: Option<String>,
+    /// SotW: the version last accepted when the answer was given.
+    pub(super) version: Option<Version>,
 }
 
 /// Whether what was subscribed was ever answered, and until when it should be.
@@ -56,6 +61,12 @@ pub(super) struct TypeState {
     /// Delta: to be said with the next request. SotW: not empty means that the list changed.
     pub(super) to_subscribe: BTreeSet<ResourceName>,
     pub(super) to_unsubscribe: BTreeSet<ResourceName>,
+    /// SotW: names the server has listed that must be answered again. A list cannot say so, but two lists can: one
+    /// without them, then one with them.
+    pub(super) asked_again: BTreeMap<ResourceName, u8>,
+    /// Those said so and not answered yet. The two lists may have met a response on its way, and were then dropped as
+    /// stale: they are said again with its answer, as often as is noted here.
+    pub(super) unsure: BTreeMap<ResourceName, u8>,
     pub(super) answers: VecDeque<Answer>,
     pub(super) queue: VecDeque<Queued>,
     pub(super) outstanding: Option<Outstanding>,
@@ -80,6 +91,8 @@ impl TypeState {
             started: false,
             to_subscribe: BTreeSet::new(),
             to_unsubscribe: BTreeSet::new(),
+            asked_again: BTreeMap::new(),
+            unsure: BTreeMap::new(),
             answers: VecDeque::new(),
             queue: VecDeque::new(),
             outstanding: None,
@@ -108,9 +121,12 @@ impl TypeState {
             return self.subscribe_wildcard(now);
         }
         let awaited = self.awaited(now);
-        self.to_unsubscribe.remove(&name);
+        let dropped = self.to_unsubscribe.remove(&name);
         self.to_subscribe.insert(name.clone());
-        self.names.insert(name, awaited);
+        let known = self.names.insert(name.clone(), awaited).is_some();
+        if known || dropped {
+            self.asked_again.insert(name, ASK_AGAIN);
+        }
     }
 
     pub(super) fn subscribe_wildcard(&mut self, now: Instant) {
@@ -130,6 +146,8 @@ impl TypeState {
             return;
         }
         self.to_subscribe.remove(name);
+        self.asked_again.remove(name);
+        self.unsure.remove(name);
         self.to_unsubscribe.insert(name.clone());
         let (wildcard, names) = (self.wildcard.is_some(), &self.names);
         self.held.retain(|held, _| wildcard || names.contains_key(held));
@@ -145,6 +163,8 @@ impl TypeState {
         self.started = false;
         self.to_subscribe.clear();
         self.to_unsubscribe.clear();
+        self.asked_again.clear();
+        self.unsure.clear();
         self.answers.clear();
         self.queue.clear();
         self.nonce = None;
@@ -156,8 +176,19 @@ impl TypeState {
             *wildcard = Awaited { answered: true, deadline: None };
         }
         for name in names {
+            self.unsure.remove(name);
             if let Some(awaited) = self.names.get_mut(name) {
                 *awaited = Awaited { answered: true, deadline: None };
+            }
+        }
+    }
+
+    /// SotW: a response was answered that did not speak of what was asked for again.
+    pub(super) fn ask_unsure_again(&mut self) {
+        for (name, left) in std::mem::take(&mut self.unsure) {
+            if left > 0 {
+                self.to_subscribe.insert(name.clone());
+                self.asked_again.insert(name, left - 1);
             }
         }
     }

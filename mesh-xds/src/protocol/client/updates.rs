@@ -97,6 +97,7 @@ impl TypeState {
 
     fn judge(&mut self, update: Outstanding, verdict: Verdict, epoch: u64) {
         let current = update.epoch == epoch;
+        self.ask_unsure_again();
         match verdict {
             Verdict::Accepted => {
                 self.take_over(&update, &[]);
@@ -104,7 +105,7 @@ impl TypeState {
                 self.accepted += 1;
                 self.last_error = None;
                 if current {
-                    self.answers.push_back(Answer { nonce: update.nonce, error: None });
+                    self.answers.push_back(Answer { nonce: update.nonce, error: None, version: self.version.clone() });
                 }
             }
             Verdict::Rejected { message, resources } => {
@@ -131,7 +132,7 @@ impl TypeState {
         self.rejected += 1;
         self.last_error = Some(message.clone());
         if current {
-            self.answers.push_back(Answer { nonce, error: Some(message) });
+            self.answers.push_back(Answer { nonce, error: Some(message), version: self.version.clone() });
         }
     }
 }
