@@ -38,8 +38,10 @@ pub enum Health {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TlsMode {
-    /// No sidecar: plaintext.
+    /// Nobody said: plaintext, unless [`Registry::with_sidecars`](super::Registry::with_sidecars) knows better.
     #[default]
+    Unstated,
+    /// No sidecar: plaintext.
     Disabled,
     /// A sidecar that accepts the mesh's mutual TLS.
     Istio,

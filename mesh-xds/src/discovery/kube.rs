@@ -7,7 +7,7 @@ use mesh_config::{
 
 use super::{
     Endpoint, ExportTo, Health, Labels, Notice, Platform, Protocol, RegistryOptions, Resolution, Service, ServicePort,
-    TargetPort, Workload, snapshot::Workloads, workload::tls_mode,
+    TargetPort, TlsMode, Workload, snapshot::Workloads, workload::tls_mode,
 };
 
 const ACCOUNTS: &str = "alpha.istio.io/kubernetes-serviceaccounts";
@@ -200,7 +200,7 @@ fn anonymous(slice: &Object, port: u16, service_port: &str) -> Endpoint {
         .filter(|(key, _)| !key.starts_with("kubernetes.io/") && !key.starts_with("endpointslice.kubernetes.io/"));
     let labels: Labels = own.map(|(k, v)| (k.as_str(), v.as_str())).collect();
     Endpoint {
-        tls_mode: tls_mode(labels.value("security.istio.io/tlsMode").unwrap_or_default()),
+        tls_mode: labels.value("security.istio.io/tlsMode").map_or(TlsMode::Unstated, tls_mode),
         namespace: slice.namespace().to_owned(),
         service_account: slice.meta.annotations.get(ACCOUNTS).cloned().unwrap_or_default(),
         labels,

@@ -1,6 +1,9 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Endpoint, Service, ServiceKey, Workload};
+use super::{Endpoint, Service, ServiceKey, TlsMode, Workload};
 
 /// A service and its endpoints, of all its ports.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,6 +86,34 @@ impl Registry {
         }
         for workload in self.workloads().iter().chain(other.workloads()) {
             builder.add_workload(workload.clone());
+        }
+        builder.build()
+    }
+
+    /// This registry with a sidecar at each of `addresses` where nobody said whether there is one.
+    ///
+    /// For control planes: a sidecar that is connected answers at its own address. An endpoint keeps its mode if its
+    /// labels state it. Give addresses that were connected once for as long as the endpoint exists, or a lost stream
+    /// would turn calls to plaintext.
+    #[must_use]
+    pub fn with_sidecars(&self, addresses: &BTreeSet<String>) -> Registry {
+        let mut builder = RegistryBuilder::default();
+        let is_sidecar = |mode: TlsMode, address: &str| mode == TlsMode::Unstated && addresses.contains(address);
+        for record in self.services() {
+            let mut record = record.clone();
+            for endpoint in &mut record.endpoints {
+                if is_sidecar(endpoint.tls_mode, &endpoint.address) {
+                    Arc::make_mut(endpoint).tls_mode = TlsMode::Istio;
+                }
+            }
+            builder.add_record(record);
+        }
+        for workload in self.workloads() {
+            let mut workload = workload.clone();
+            if is_sidecar(workload.tls_mode, &workload.address) {
+                workload.tls_mode = TlsMode::Istio;
+            }
+            builder.add_workload(workload);
         }
         builder.build()
     }
@@ -190,6 +221,16 @@ mod tests {
         assert_eq!(found("z").as_deref(), Some("z"));
         assert_eq!(found("q").as_deref(), Some("y"));
         assert_eq!(registry.service_by_host("b.com", "x").map(|r| r.service.namespace()), None);
+    }
+
+    #[test]
+    fn connected_sidecars_count_where_nothing_is_said() {
+        let with = |tls_mode| Endpoint { tls_mode, ..Endpoint::new("10.0.0.1", 80, "http") };
+        for (said, want) in [(TlsMode::Unstated, TlsMode::Istio), (TlsMode::Disabled, TlsMode::Disabled)] {
+            let registry = Registry::builder().service(entry("a.com", "x", &[]), vec![with(said)]).build();
+            let registry = registry.with_sidecars(&["10.0.0.1".to_owned()].into());
+            assert_eq!(registry.services().next().unwrap().endpoints[0].tls_mode, want);
+        }
     }
 
     #[test]

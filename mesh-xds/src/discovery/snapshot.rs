@@ -77,6 +77,8 @@ impl Notice {
 /// - it is a Pod whose label or annotation `sidecar.istio.io/inject` says `true` (`false`: it has none);
 /// - it is a Pod in a namespace with label `istio-injection: enabled`, or `istio.io/rev`;
 /// - it is a WorkloadEntry with a service account.
+///
+/// Where nothing of this is said, [`Registry::with_sidecars`] may add what a control plane knows.
 #[must_use]
 pub fn registry_of(snapshot: &Snapshot, options: &RegistryOptions) -> (Registry, Vec<Notice>) {
     let mut notices = Vec::new();
@@ -111,12 +113,18 @@ pub(super) struct Workloads {
 impl Workloads {
     fn read(snapshot: &Snapshot) -> Self {
         let mut all = Self::default();
+        let referred = referred_addresses(snapshot);
         for typed in snapshot.all::<model::Pod>() {
-            let pod = workload::of_pod(typed.object, typed.spec, snapshot);
-            all.pod_named.insert((pod.namespace.clone(), pod.name.clone()), all.pods.len());
-            for address in addresses(typed.spec) {
+            let mut pod = workload::of_pod(typed.object, typed.spec, snapshot);
+            let name = (pod.namespace.clone(), pod.name.clone());
+            if pod.address.is_empty() {
+                pod.address = referred.get(&name).cloned().unwrap_or_default();
+            }
+            let own = Some(pod.address.clone()).filter(|address| !address.is_empty());
+            for address in own.into_iter().chain(addresses(typed.spec)) {
                 all.by_address.entry(address).or_insert((true, all.pods.len()));
             }
+            all.pod_named.insert(name, all.pods.len());
             all.pods.push(pod);
         }
         for typed in snapshot.all::<model::WorkloadEntry>() {
@@ -169,6 +177,22 @@ impl Workloads {
 fn selected<'a>(list: &'a [Workload], namespace: &'a str, selector: &'a Labels) -> impl Iterator<Item = &'a Workload> {
     let list = list.iter().filter(move |w| w.namespace == namespace && !w.address.is_empty());
     list.filter(move |w| w.labels.matches(selector))
+}
+
+/// Addresses of pods by namespace and name, as EndpointSlices tell them: a pod in a file may lack its status.
+fn referred_addresses(snapshot: &Snapshot) -> BTreeMap<(String, String), String> {
+    let mut found = BTreeMap::new();
+    for slice in snapshot.all::<model::EndpointSlice>() {
+        for endpoint in &slice.spec.endpoints {
+            let Some(reference) = &endpoint.target_ref else { continue };
+            let (Some(name), Some(address)) = (&reference.name, endpoint.addresses.first()) else { continue };
+            if matches!(reference.kind.as_deref(), None | Some("Pod")) {
+                let namespace = reference.namespace.as_deref().unwrap_or(slice.object.namespace());
+                found.insert((namespace.to_owned(), name.clone()), address.clone());
+            }
+        }
+    }
+    found
 }
 
 fn addresses(pod: &model::Pod) -> impl Iterator<Item = String> {

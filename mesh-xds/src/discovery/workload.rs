@@ -110,7 +110,7 @@ pub(super) fn inline(name: &str, namespace: &str, entry: &model::WorkloadEntry) 
     Workload {
         tls_mode: match labels.value(TLS_MODE_LABEL) {
             Some(mode) => tls_mode(mode),
-            None if account.is_empty() => TlsMode::Disabled,
+            None if account.is_empty() => TlsMode::Unstated,
             None => TlsMode::Istio,
         },
         locality: entry.locality.as_deref().map(Locality::parse).unwrap_or_default(),
@@ -138,15 +138,15 @@ fn pod_tls_mode(object: &Object, labels: &Labels, snapshot: &Snapshot) -> TlsMod
         return TlsMode::Istio;
     }
     let said = labels.value(INJECT).or_else(|| object.meta.annotations.get(INJECT).map(String::as_str));
-    let has_sidecar = match said {
-        Some(inject) => inject == "true",
+    let injected = match said {
+        Some(inject) => return if inject == "true" { TlsMode::Istio } else { TlsMode::Disabled },
         None => snapshot.find::<model::Namespace>("", object.namespace()).is_some_and(|namespace| {
             let labels = &namespace.object.meta.labels;
             labels.get("istio-injection").is_some_and(|v| v == "enabled")
                 || (labels.contains_key("istio.io/rev") && !labels.contains_key("istio-injection"))
         }),
     };
-    if has_sidecar { TlsMode::Istio } else { TlsMode::Disabled }
+    if injected { TlsMode::Istio } else { TlsMode::Unstated }
 }
 
 /// The Deployment of a pod: the name before the hash of its template, else the pod's own name.
