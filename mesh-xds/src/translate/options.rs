@@ -31,6 +31,9 @@ pub struct MeshOptions {
     pub access_log_file: Option<String>,
     /// Text form of access log lines; Envoy's default format if absent.
     pub access_log_format: Option<String>,
+    /// File with the roots that verify servers outside the mesh, where a DestinationRule names none. Read by the proxy on its
+    /// own machine, and refused by it if missing. Default `/etc/ssl/certs/ca-certificates.crt`.
+    pub system_roots: String,
     /// How often the proxy resolves host names. Default 60 s.
     pub dns_refresh_rate: Duration,
 }
@@ -46,6 +49,7 @@ impl Default for MeshOptions {
             connect_timeout: Duration::from_secs(10),
             access_log_file: None,
             access_log_format: None,
+            system_roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
             dns_refresh_rate: Duration::from_secs(60),
         }
     }

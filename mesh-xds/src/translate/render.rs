@@ -1,5 +1,7 @@
 //! A translation as text: for people, and as a static bootstrap that Envoy can check.
 
+use std::collections::BTreeSet;
+
 use mesh_xds_api::{TypeUrl, any, envoy, json};
 use serde_json::{Map, Value, json};
 
@@ -49,10 +51,10 @@ impl Translation {
                 secrets.push(bare(resource));
             }
         }
-        json!({
-            "node": {"id": "validate", "cluster": "validate"},
-            "static_resources": {"clusters": clusters, "listeners": listeners, "secrets": secrets},
-        })
+        let mut resources = json!({"clusters": clusters, "listeners": listeners});
+        streamed_secrets(&mut resources, &secrets.iter().filter_map(|secret| secret["name"].as_str()).collect());
+        resources["secrets"] = Value::Array(secrets);
+        json!({"node": {"id": "validate", "cluster": "validate"}, "static_resources": resources})
     }
 
     fn named(&self, kind: &TypeUrl, name: &str) -> Option<&Resource> {
@@ -69,7 +71,6 @@ impl Translation {
             let endpoints = self.named(&TypeUrl::ENDPOINT, resource.name().as_str()).map(bare);
             fields.insert("load_assignment".into(), endpoints.unwrap_or_else(|| json!({"cluster_name": "none"})));
         }
-        streamed_secrets(&mut cluster);
         cluster
     }
 
@@ -87,7 +88,6 @@ impl Translation {
             Value::Array(values) => values.iter_mut().for_each(|value| self.inline_routes(value)),
             _ => {}
         }
-        streamed_secrets(value);
     }
 }
 
@@ -113,17 +113,22 @@ fn shown(resource: &Resource) -> Value {
     json::any_to_value(resource.any())
 }
 
-/// Secrets of the stream are looked for beside the resources: a static secret needs no source.
-fn streamed_secrets(value: &mut Value) {
+/// Secrets of the stream are looked for beside the resources, where they need no source; those that are not there are
+/// left to the agent.
+fn streamed_secrets(value: &mut Value, known: &BTreeSet<&str>) {
     match value {
         Value::Object(fields) => {
-            let streamed = fields.get("sds_config").is_some_and(|config| config.get("ads").is_some());
-            if streamed {
+            if fields.get("sds_config").is_some_and(|config| config.get("ads").is_some()) {
                 fields.remove("sds_config");
+                let name = fields.get("name").and_then(Value::as_str).unwrap_or_default();
+                if !known.contains(name) {
+                    let agent = json::to_value(&super::tls::agent_secret(name));
+                    fields.insert("sds_config".into(), agent["sds_config"].clone());
+                }
             }
-            fields.values_mut().for_each(streamed_secrets);
+            fields.values_mut().for_each(|value| streamed_secrets(value, known));
         }
-        Value::Array(values) => values.iter_mut().for_each(streamed_secrets),
+        Value::Array(values) => values.iter_mut().for_each(|value| streamed_secrets(value, known)),
         _ => {}
     }
 }

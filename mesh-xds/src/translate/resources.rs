@@ -14,7 +14,7 @@ use super::{
     endpoint::{self, Target},
     listener, names, proto, route, secret,
     upstream_tls::{self, UpstreamTls, UpstreamTlsKey},
-    view::View,
+    view::{InboundPort, View},
     virtual_host,
 };
 use crate::{
@@ -58,32 +58,64 @@ fn sidecar(view: &View<'_>, made: &mut Translation) {
         }
         made.push(&table.config.name, &table.config, &table.objects);
     }
-    let mut notices = Vec::new();
     let own = own_metadata(view);
-    for mut listener in listener::outbound::listeners(view, |port| cors_ports.contains(&port), &mut notices) {
-        listener.metadata.clone_from(&own);
-        made.push(&listener.name, &listener, &[]);
-    }
-    made.notices.append(&mut notices);
     let ports = view.inbound_ports();
-    for port in &ports {
-        let http2 = port.protocol.is_http2();
-        let cluster = if view.node.is_redirected() {
-            cluster::inbound_original(&names::inbound_cluster(port.number), http2, timeout)
-        } else {
-            cluster::inbound_static(port.number, view.node.app_address, http2, timeout)
-        };
-        made.push_from(&cluster.name, &cluster, port.service.origin.as_ref().map(|key| Origin::new(key.to_string())));
-    }
-    for mut listener in listener::inbound::listeners(view, &ports) {
+    let outbound = listener::outbound::listeners(view, |port| cors_ports.contains(&port), &mut made.notices);
+    for mut listener in outbound {
+        if let Some(port) = taken_by_workload(view, &ports, &listener.name) {
+            refuse(port, "OUTBOUND_BIND is the node's own address: calls to this port are not taken", made);
+            continue;
+        }
         listener.metadata.clone_from(&own);
         made.push(&listener.name, &listener, &[]);
     }
+    inbound(view, &ports, own.as_ref(), made);
     if view.node.is_redirected() {
         let passthrough = cluster::passthrough(timeout);
         made.push(&passthrough.name, &passthrough, &[]);
         let inbound = cluster::inbound_original(names::INBOUND_PASSTHROUGH_CLUSTER, false, timeout);
         made.push(&inbound.name, &inbound, &[]);
+    }
+}
+
+/// The port of the workload that has this listener's name, where each port is a listener of its own.
+fn taken_by_workload<'p, 'a>(
+    view: &View<'_>,
+    ports: &'p [InboundPort<'a>],
+    listener: &str,
+) -> Option<&'p InboundPort<'a>> {
+    let own = |port: &&InboundPort<'_>| names::listener(view.node.address(), port.number) == listener;
+    ports.iter().find(own).filter(|_| !view.node.is_redirected())
+}
+
+fn refuse(port: &InboundPort<'_>, message: &str, made: &mut Translation) {
+    if let Some(origin) = &port.service.origin {
+        let message = format!("port {}: {message}; give them different addresses", port.number);
+        made.notices.push(Notice::new(origin, "spec.ports", message));
+    }
+}
+
+fn inbound(view: &View<'_>, ports: &[InboundPort<'_>], own: Option<&Metadata>, made: &mut Translation) {
+    let timeout = view.context.options.connect_timeout;
+    let redirected = view.node.is_redirected();
+    let mut carried = Vec::new();
+    for port in ports {
+        let http2 = port.protocol.is_http2();
+        let cluster = if redirected {
+            cluster::inbound_original(&names::inbound_cluster(port.number), http2, timeout)
+        } else if view.node.has_address(&view.node.app_address.to_string()) {
+            refuse(port, "APP_ADDRESS is the node's own address: the proxy would call itself", made);
+            continue;
+        } else {
+            cluster::inbound_static(port.number, view.node.app_address, http2, timeout)
+        };
+        let origin = port.service.origin.as_ref().map(|key| Origin::new(key.to_string()));
+        made.push_from(&cluster.name, &cluster, origin);
+        carried.push(port.clone());
+    }
+    for mut listener in listener::inbound::listeners(view, &carried) {
+        listener.metadata = own.cloned();
+        made.push(&listener.name, &listener, &[]);
     }
 }
 
@@ -128,6 +160,7 @@ fn outbound_port(
             policy,
             identities: &identities,
             auto: view.context.options.auto_mtls,
+            system_roots: &view.context.options.system_roots,
         });
         credentials(view, &tls, rule, made, secrets);
         let cluster = cluster::outbound(&OutboundKey {

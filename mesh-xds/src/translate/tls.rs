@@ -150,8 +150,6 @@ pub(super) enum ClientCertificate {
 /// Where the roots that verify a server come from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Roots {
-    /// The machine's own.
-    System,
     /// A file of the proxy's machine.
     File(String),
     /// A secret of this SDS name.
@@ -179,15 +177,14 @@ pub(super) struct OriginateKey {
 pub(super) fn originate(key: &OriginateKey) -> TransportSocket {
     use mesh_xds_api::envoy::{
         config::core::v3::{DataSource, data_source::Specifier},
-        extensions::transport_sockets::tls::v3::{TlsCertificate, certificate_validation_context::SystemRootCerts},
+        extensions::transport_sockets::tls::v3::TlsCertificate,
     };
     let file =
         |name: &String| Some(DataSource { specifier: Some(Specifier::Filename(name.clone())), ..Default::default() });
     let names = || sans(key.names.iter().cloned());
-    let validation = |trusted_ca, system_root_certs| {
+    let validation = |trusted_ca| {
         Some(ValidationContextType::ValidationContext(CertificateValidationContext {
             trusted_ca,
-            system_root_certs,
             match_typed_subject_alt_names: names(),
             ..Default::default()
         }))
@@ -196,8 +193,7 @@ pub(super) fn originate(key: &OriginateKey) -> TransportSocket {
         tls_params: parameters(),
         alpn_protocols: if key.http2 { vec!["h2".to_owned()] } else { Vec::new() },
         validation_context_type: match &key.roots {
-            Roots::System => validation(None, Some(SystemRootCerts {})),
-            Roots::File(name) => validation(file(name), None),
+            Roots::File(name) => validation(file(name)),
             Roots::Secret(name) => verified_by(stream_secret(name), key.names.iter().cloned()),
             Roots::Unverified => None,
         },

@@ -34,6 +34,8 @@ pub(super) struct UpstreamTlsKey<'a> {
     pub(super) identities: &'a [String],
     /// Whether mutual TLS is used without being asked for.
     pub(super) auto: bool,
+    /// File of the proxy's machine with the roots that it trusts.
+    pub(super) system_roots: &'a str,
 }
 
 /// Chooses the transport. Source: Istio's "Mutual TLS" rules: a DestinationRule decides; else automatic mutual TLS.
@@ -54,14 +56,13 @@ pub(super) fn choose(key: &UpstreamTlsKey<'_>) -> UpstreamTls {
         Some(settings) => match settings.mode {
             ClientTlsMode::Disable => UpstreamTls::Plain,
             ClientTlsMode::IstioMutual => UpstreamTls::Mesh(mesh(Some(settings))),
-            ClientTlsMode::Simple | ClientTlsMode::Mutual => {
-                UpstreamTls::Originate(originate(settings, key.service, http2))
-            }
+            ClientTlsMode::Simple | ClientTlsMode::Mutual => UpstreamTls::Originate(originate(settings, key, http2)),
         },
     }
 }
 
-fn originate(settings: &ClientTlsSettings, service: &Service, http2: bool) -> OriginateKey {
+fn originate(settings: &ClientTlsSettings, key: &UpstreamTlsKey<'_>, http2: bool) -> OriginateKey {
+    let service = key.service;
     let host = service.hostname();
     let is_name = !host.starts_with('*') && host.parse::<std::net::IpAddr>().is_err();
     let sni = settings.sni.clone().filter(|sni| !sni.is_empty());
@@ -78,7 +79,7 @@ fn originate(settings: &ClientTlsSettings, service: &Service, http2: bool) -> Or
         (true, _, _) => Roots::Unverified,
         (false, Some(name), _) => Roots::Secret(format!("kubernetes://{name}-cacert")),
         (false, None, Some(file)) if !file.is_empty() => Roots::File(file.clone()),
-        (false, None, _) => Roots::System,
+        (false, None, _) => Roots::File(key.system_roots.to_owned()),
     };
     let certificate = match (settings.mode, credential, &settings.client_certificate, &settings.private_key) {
         (ClientTlsMode::Mutual, Some(name), _, _) => ClientCertificate::Secret(format!("kubernetes://{name}")),
@@ -145,6 +146,7 @@ mod tests {
             policy,
             identities: &identities,
             auto: true,
+            system_roots: "/roots.pem",
         })
     }
 
@@ -161,7 +163,7 @@ mod tests {
         let settings = ClientTlsSettings { mode: ClientTlsMode::Simple, ..ClientTlsSettings::default() };
         let UpstreamTls::Originate(key) = chosen(Some(settings.clone()), true) else { panic!("not originated") };
         assert_eq!((key.sni.as_str(), key.names.as_slice()), ("www.example.com", &["www.example.com".to_owned()][..]));
-        assert_eq!(key.roots, Roots::System);
+        assert_eq!(key.roots, Roots::File("/roots.pem".into()));
         let skip = ClientTlsSettings { insecure_skip_verify: Some(true), ..settings };
         let UpstreamTls::Originate(key) = chosen(Some(skip), true) else { panic!("not originated") };
         assert!(key.names.is_empty() && key.roots == Roots::Unverified);

@@ -149,7 +149,15 @@ fn own_routes(
 }
 
 fn configuration(name: String, virtual_hosts: Vec<VirtualHost>) -> RouteConfiguration {
-    RouteConfiguration { name, virtual_hosts, validate_clusters: Some(false), ..Default::default() }
+    RouteConfiguration {
+        name,
+        virtual_hosts,
+        // Routes may name clusters that come later, or never: that fails requests, not the configuration.
+        validate_clusters: Some(false),
+        // Callers may come by a port that was mapped on the way.
+        ignore_port_in_host_matching: true,
+        ..Default::default()
+    }
 }
 
 /// Requests for hosts nobody declared.
