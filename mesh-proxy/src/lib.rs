@@ -17,6 +17,7 @@
 //! - [`balancer`]: which host gets the next request.
 //! - [`dial`]: connections to hosts.
 //! - [`tls`]: TLS by rustls with secrets that swap live.
+//! - [`filters`]: the built-in filters.
 //! - [`stats`]: counters, gauges and histograms under Envoy's names.
 //! - [`istio`]: Istio's standard metrics.
 //! - [`access_log`]: lines about streams, with Envoy's command operators.
@@ -28,6 +29,7 @@ pub mod cluster;
 pub mod config;
 pub mod dial;
 pub mod filter;
+pub mod filters;
 pub mod istio;
 pub mod model;
 pub mod route;
