@@ -16,6 +16,8 @@ mod pool;
 mod sender;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;
 
 use std::{
     cell::RefCell,

@@ -36,7 +36,8 @@ pub struct Cluster {
     pub buffer_limit: u32,
     /// Panic threshold, percent of healthy hosts. Default 50; zero = never panic.
     pub panic_threshold: f64,
-    /// Hosts are warm only after their first health check, and other things that `CommonLbConfig` says.
+    /// Connections are closed (finishing what is under way) when hosts come or go
+    /// (`close_connections_on_host_set_change`).
     pub close_connections_on_set_change: bool,
     /// Filter metadata.
     pub metadata: Metadata,

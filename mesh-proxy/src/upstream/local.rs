@@ -32,6 +32,8 @@ pub(crate) struct LocalCluster {
     seen: Cell<u64>,
     pools: RefCell<HashMap<PoolKey, Rc<HostPool>, BuildHasherDefault<IdHasher>>>,
     originals: RefCell<HashMap<SocketAddr, Weak<Host>>>,
+    /// Ids of the hosts, where a change of them closes connections.
+    members: RefCell<Option<Vec<u64>>>,
     closed: Cell<bool>,
 }
 
@@ -79,6 +81,7 @@ impl LocalCluster {
             seen: Cell::new(u64::MAX),
             pools: RefCell::default(),
             originals: RefCell::default(),
+            members: RefCell::default(),
             closed: Cell::new(false),
             handle,
         };
@@ -137,6 +140,9 @@ impl LocalCluster {
         if matches!(self.handle.config().kind, ClusterKind::OriginalDst { .. }) {
             return;
         }
+        if self.handle.config().close_connections_on_set_change && self.members_changed(&current) {
+            return self.close_pools();
+        }
         let mut gone = Vec::new();
         self.pools.borrow_mut().retain(|_, pool| match current.get(&pool.host.state.id()) {
             Some(ejected) => {
@@ -153,6 +159,14 @@ impl LocalCluster {
         for pool in gone {
             pool.close();
         }
+    }
+
+    /// Whether hosts came or went since the last call; the first one sees no change.
+    fn members_changed(&self, current: &HashMap<u64, bool>) -> bool {
+        let mut members: Vec<u64> = current.keys().copied().collect();
+        members.sort_unstable();
+        let before = self.members.replace(Some(members));
+        before.is_some() && before != *self.members.borrow()
     }
 
     /// Asks the circuit breakers for one more request; `retry` for one that is a retry.
@@ -248,6 +262,10 @@ impl LocalCluster {
     /// Finishes what is under way and keeps nothing.
     pub(super) fn close(&self) {
         self.closed.set(true);
+        self.close_pools();
+    }
+
+    fn close_pools(&self) {
         let pools: Vec<_> = self.pools.borrow_mut().drain().map(|(_, pool)| pool).collect();
         for pool in pools {
             pool.close();

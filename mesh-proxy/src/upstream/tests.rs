@@ -27,7 +27,7 @@ use crate::{
     model::{Address, CircuitBreakers, Cluster, HttpProtocol, PoolOptions, Thresholds},
 };
 
-fn run<F: Future>(test: F) -> F::Output {
+pub(super) fn run<F: Future>(test: F) -> F::Output {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     LocalSet::new().block_on(&runtime, async { tokio::time::timeout(Duration::from_secs(20), test).await.unwrap() })
 }
@@ -39,7 +39,7 @@ struct Server {
 }
 
 #[derive(Clone, Copy)]
-struct LocalExec;
+pub(super) struct LocalExec;
 
 impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
     fn execute(&self, future: F) {
@@ -47,7 +47,10 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
     }
 }
 
-async fn answer(number: u32, request: Request<hyper::body::Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+pub(super) async fn answer(
+    number: u32,
+    request: Request<hyper::body::Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     if let Some(delay) = request.uri().path().strip_prefix("/slow/") {
         tokio::time::sleep(Duration::from_millis(delay.parse().unwrap())).await;
     }
@@ -78,13 +81,13 @@ async fn serve(http2: bool) -> Server {
     Server { address, connections }
 }
 
-fn local(config: Cluster) -> (Rc<LocalCluster>, ClusterDeps) {
+pub(super) fn local(config: Cluster) -> (Rc<LocalCluster>, ClusterDeps) {
     let deps = ClusterDeps::default();
     let handle = ClusterHandle::new(Arc::new(config), &deps);
     (LocalCluster::new(handle, 1), deps)
 }
 
-fn request(address: SocketAddr, path: &str, http2: bool) -> Request<Body> {
+pub(super) fn request(address: SocketAddr, path: &str, http2: bool) -> Request<Body> {
     let request = Request::builder().header("host", "example");
     let request =
         if http2 { request.version(Version::HTTP_2).uri(format!("http://{address}{path}")) } else { request.uri(path) };
@@ -92,7 +95,7 @@ fn request(address: SocketAddr, path: &str, http2: bool) -> Request<Body> {
 }
 
 /// One request; the connection's number.
-async fn call(cluster: &LocalCluster, address: SocketAddr, path: &str) -> u32 {
+pub(super) async fn call(cluster: &LocalCluster, address: SocketAddr, path: &str) -> u32 {
     let host = cluster.pick(&PickContext::default()).unwrap();
     let sender = cluster.http(&host, None, false).await.unwrap();
     let http2 = sender.is_http2();
@@ -102,7 +105,7 @@ async fn call(cluster: &LocalCluster, address: SocketAddr, path: &str) -> u32 {
 }
 
 /// Lets tasks that are ready run.
-async fn settle() {
+pub(super) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -277,6 +280,76 @@ fn http2_streams_share_connections_up_to_what_the_peer_allows() {
         assert_eq!(all, [1, 1, 2, 2], "two streams each, then another connection");
         assert_eq!(deps.stats.value("cluster.c.upstream_cx_http2_total"), Some(2));
         assert_eq!(deps.stats.value("cluster.c.upstream_rq_active"), Some(0));
+    });
+}
+
+#[test]
+fn a_connection_that_goes_away_finishes_and_takes_no_more() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let leave = Rc::new(tokio::sync::Notify::new());
+        let leaving = leave.clone();
+        tokio::task::spawn_local(async move {
+            for number in 1.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                let leaving = leaving.clone();
+                tokio::task::spawn_local(async move {
+                    let service = service_fn(move |request| answer(number, request));
+                    let server = hyper::server::conn::http2::Builder::new(LocalExec);
+                    let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+                    tokio::select! {
+                        _ = &mut connection => return,
+                        () = leaving.notified() => connection.as_mut().graceful_shutdown(),
+                    }
+                    let _ = connection.await;
+                });
+            }
+        });
+        let (cluster, deps) = local(Cluster { protocol: HttpProtocol::Http2, ..testing::cluster(&[address]) });
+        let slow = call(&cluster, address, "/slow/100");
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            leave.notify_one();
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            let host = cluster.pick(&PickContext::default()).unwrap();
+            let sender = cluster.http(&host, None, false).await.unwrap();
+            // hyper notices GOAWAY with the next request, and gives it back untouched.
+            let error = sender.send(request(address, "/", true)).await.unwrap_err();
+            assert!(error.kind == SendErrorKind::Unsent && error.request.is_some());
+            call(&cluster, address, "/").await
+        };
+        assert_eq!(futures::join!(slow, later), (1, 2));
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        assert_eq!(deps.stats.value("cluster.c.upstream_cx_active"), Some(1));
+    });
+}
+
+#[test]
+fn connections_close_with_the_host_set_if_asked() {
+    run(async {
+        let server = serve(false).await;
+        let config = Cluster { close_connections_on_set_change: true, ..testing::with_kind(testing::eds()) };
+        let (cluster, _) = local(config);
+        let set = |hosts: &[SocketAddr]| {
+            cluster.handle().set_assignment(&testing::assignment(hosts.iter().copied().map(Address::Tcp)));
+        };
+        set(&[server.address]);
+        assert_eq!(call(&cluster, server.address, "/").await, 1);
+        settle().await;
+        set(&[server.address]);
+        assert_eq!(call(&cluster, server.address, "/").await, 1, "nobody came or went");
+        settle().await;
+        let other = ([127, 0, 0, 1], 1).into();
+        set(&[server.address, other]);
+        set(&[server.address]);
+        let next = call(&cluster, server.address, "/").await;
+        assert_eq!(next, 1, "the set is the same again when it is looked at");
+        settle().await;
+        set(&[server.address, other]);
+        cluster.sweep(Instant::now());
+        set(&[server.address]);
+        assert_eq!(call(&cluster, server.address, "/").await, 2);
     });
 }
 
