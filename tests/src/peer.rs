@@ -28,7 +28,11 @@ pub fn build_folder() -> PathBuf {
 #[must_use]
 pub fn mesh() -> PathBuf {
     let path = std::env::var_os("MESH").map_or_else(|| build_folder().join("mesh"), PathBuf::from);
-    assert!(path.is_file(), "no mesh binary at {}: run `cargo test --workspace`, which builds it, or set MESH", path.display());
+    assert!(
+        path.is_file(),
+        "no mesh binary at {}: run `cargo test --workspace`, which builds it, or set MESH",
+        path.display()
+    );
     path
 }
 
@@ -112,7 +116,8 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
             let path = entry.path();
             if path.is_dir() {
                 open.push(path);
-            } else if path.file_name().is_some_and(|n| n == name) && path.parent().is_some_and(|p| p.ends_with("_bin")) {
+            } else if path.file_name().is_some_and(|n| n == name) && path.parent().is_some_and(|p| p.ends_with("_bin"))
+            {
                 return Some(path);
             }
         }

@@ -65,7 +65,9 @@ impl Process {
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let log = self.log.clone();
         let child = &mut self.child;
-        wait::until(&format!("end of the process that writes {}", log.display()), limit, || child.try_wait().ok().flatten())
+        wait::until(&format!("end of the process that writes {}", log.display()), limit, || {
+            child.try_wait().ok().flatten()
+        })
     }
 }
 
@@ -116,7 +118,13 @@ pub fn get(addr: SocketAddr, host: &str, path: &str, headers: &[(&str, &str)]) -
 ///
 /// # Errors
 /// As [`get`].
-pub fn request(method: &str, addr: SocketAddr, host: &str, path: &str, headers: &[(&str, &str)]) -> std::io::Result<Answer> {
+pub fn request(
+    method: &str,
+    addr: SocketAddr,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> std::io::Result<Answer> {
     let mut stream = TcpStream::connect_timeout(&addr, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
@@ -155,4 +163,13 @@ fn unchunk(mut body: &[u8]) -> Option<Vec<u8>> {
         out.extend_from_slice(body.get(..size)?);
         body = body.get(size + 2..)?;
     }
+}
+
+/// Kills a process that is not ours to wait for (`-9`).
+///
+/// # Panics
+/// If there is no such process.
+pub fn kill(id: u64) {
+    let done = Command::new("kill").args(["-9", &id.to_string()]).status();
+    assert!(done.expect("kill is there").success(), "{id} could not be killed");
 }
