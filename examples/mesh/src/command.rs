@@ -1,0 +1,53 @@
+//! The commands but for `demo`, one file each.
+
+mod analyze;
+mod ca;
+mod proxy;
+mod status;
+mod translate;
+mod validate;
+mod xds;
+
+use std::{future::Future, process::Stdio};
+
+pub(crate) use self::{
+    analyze::analyze,
+    ca::{ca_root, ca_token, ca_verify, prepare_authority},
+    proxy::proxy,
+    status::{proxy_config, proxy_status},
+    translate::translate,
+    validate::validate,
+    xds::xds,
+};
+pub(crate) use crate::{control_plane::run as control_plane, sidecar::run as sidecar};
+
+/// Runs a future to its end on a runtime of its own.
+pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(future)
+}
+
+/// Ready when the process is asked to end (Ctrl-C or SIGTERM).
+pub(crate) async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be handled: only Ctrl-C ends this process gracefully");
+            drop(tokio::signal::ctrl_c().await);
+        }
+    }
+}
+
+/// Sends SIGTERM, by the system's own `kill`: sending signals needs `unsafe`, which this program forbids.
+pub(crate) async fn terminate(id: u32) {
+    let mut kill = tokio::process::Command::new("kill");
+    let sent = kill.arg(id.to_string()).stdout(Stdio::null()).stderr(Stdio::null()).status().await;
+    if !sent.is_ok_and(|s| s.success()) {
+        tracing::debug!(id, "could not be signalled; it may have ended already");
+    }
+}

@@ -1,0 +1,40 @@
+//! `mesh analyze`.
+
+use std::io::IsTerminal as _;
+
+use mesh_config::{
+    Diagnostic, TextRenderer, analyze_all, load_path, render_json, render_sarif, sort_diagnostics, worst_level,
+};
+
+use crate::{
+    cli::{AnalyzeArgs, FindingsOutput, Level},
+    exit,
+};
+
+/// Findings of each object and across all of them. Goes on after schema errors.
+pub(crate) fn analyze(args: AnalyzeArgs) -> anyhow::Result<u8> {
+    let paths = args.paths.iter().chain(&args.mesh_config);
+    let loaded = load_path(paths)?;
+    let mut diagnostics = loaded.diagnostics.clone();
+    diagnostics.extend(analyze_all(loaded.all_objects()));
+    sort_diagnostics(&mut diagnostics);
+    match args.output {
+        FindingsOutput::Text => text(&diagnostics, loaded.files),
+        FindingsOutput::Json => println!("{}", render_json(&diagnostics)),
+        FindingsOutput::Sarif => println!("{}", render_sarif(&diagnostics)),
+    }
+    let least = match args.fail_on {
+        Level::Info => mesh_config::Level::Info,
+        Level::Warning => mesh_config::Level::Warning,
+        Level::Error => mesh_config::Level::Error,
+    };
+    let found = worst_level(&diagnostics).is_some_and(|worst| worst >= least);
+    Ok(if found { exit::NO } else { exit::OK })
+}
+
+/// Findings with their lines, for people.
+pub(super) fn text(diagnostics: &[Diagnostic], files: usize) {
+    let renderer = TextRenderer::new().color(std::io::stdout().is_terminal());
+    print!("{}", renderer.render(diagnostics, |file| std::fs::read_to_string(file).ok()));
+    eprintln!("{} findings in {files} files", diagnostics.len());
+}

@@ -1,0 +1,102 @@
+//! The mesh as configured: the newest configuration, indexed for translation.
+
+use std::sync::Arc;
+
+use mesh_config::{Diagnostic, State, sort_diagnostics};
+use mesh_xds::{
+    discovery::{RegistryOptions, registry_of},
+    translate::{MeshContext, MeshOptions, Translator},
+};
+use tokio::sync::watch;
+
+/// One state of the configuration. Immutable.
+pub(crate) struct Configured {
+    pub(crate) state: State,
+    pub(crate) context: MeshContext,
+    /// Every finding: of the configuration itself, and what of it is not carried out.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+}
+
+/// The newest state. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Mesh {
+    current: watch::Receiver<Option<Arc<Configured>>>,
+}
+
+impl Mesh {
+    /// Follows the configuration store for as long as somebody looks.
+    pub(crate) fn follow(mut states: watch::Receiver<State>, trust_domain: &str) -> Self {
+        let (sender, current) = watch::channel(None);
+        let reader = Reader::new(trust_domain);
+        tokio::spawn(async move {
+            loop {
+                let state = states.borrow_and_update().clone();
+                if state.ready {
+                    let configured = reader.read(state);
+                    report(&configured.diagnostics);
+                    sender.send_replace(Some(Arc::new(configured)));
+                }
+                tokio::select! {
+                    changed = states.changed() => if changed.is_err() { return },
+                    () = sender.closed() => return,
+                }
+            }
+        });
+        Self { current }
+    }
+
+    /// The newest state, `None` before the first.
+    pub(crate) fn current(&self) -> Option<Arc<Configured>> {
+        self.current.borrow().clone()
+    }
+
+    /// Waits for the first state.
+    pub(crate) async fn ready(&self) -> Option<Arc<Configured>> {
+        let mut current = self.current.clone();
+        let ready = current.wait_for(Option::is_some).await.ok()?;
+        ready.clone()
+    }
+
+    /// Follows the states.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Configured>>> {
+        self.current.clone()
+    }
+}
+
+/// Makes a state ready for translation.
+pub(crate) struct Reader {
+    translator: Translator,
+    options: RegistryOptions,
+}
+
+impl Reader {
+    pub(crate) fn new(trust_domain: &str) -> Self {
+        let mut mesh = MeshOptions::default();
+        mesh.trust_domain = trust_domain.to_owned();
+        let mut options = RegistryOptions::default();
+        options.trust_domain = trust_domain.to_owned();
+        options.cluster_domain.clone_from(&mesh.cluster_domain);
+        Self { translator: Translator::new(mesh), options }
+    }
+
+    pub(crate) fn read(&self, state: State) -> Configured {
+        let (registry, notices) = registry_of(&state.snapshot, &self.options);
+        let context = self.translator.prepare(&state.snapshot, &registry);
+        let mut diagnostics = state.diagnostics.to_vec();
+        diagnostics.extend(notices.iter().chain(context.notices()).map(|n| n.diagnostic(&state.snapshot)));
+        sort_diagnostics(&mut diagnostics);
+        diagnostics.dedup();
+        Configured { state, context, diagnostics }
+    }
+}
+
+/// Findings go to the log when the configuration changes.
+fn report(diagnostics: &[Diagnostic]) {
+    for finding in diagnostics {
+        if finding.is_error() {
+            tracing::error!(%finding, "configuration");
+        } else {
+            tracing::info!(%finding, "configuration");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What the control plane's port serves beside xDS, and who may ask.
+
+use std::sync::Arc;
+
+use mesh_ca::{
+    api::istio_certificate_service_server::IstioCertificateServiceServer,
+    server::{CertificateService, PeerCertificates, PeerInfo as CaPeer, ServiceMetrics},
+    spiffe,
+};
+use mesh_xds::server::{PeerInfo, StreamEvent, StreamInfo};
+use tonic::{Request, Status, service::interceptor::InterceptedService};
+
+use crate::authority::Authority;
+
+/// The SPIFFE id of a peer's certificate. TLS has verified the chain.
+pub(super) fn spiffe_id(peer: &PeerInfo) -> Option<String> {
+    spiffe::check_leaf(peer.certificates.first()?).ok().map(|id| id.to_string())
+}
+
+/// Tells the certificate service who is at the other end, in its own terms.
+type TellPeer = fn(Request<()>) -> Result<Request<()>, Status>;
+
+fn tell_peer(mut request: Request<()>) -> Result<Request<()>, Status> {
+    if let Some(peer) = request.extensions().get::<PeerInfo>().cloned() {
+        request.extensions_mut().insert(CaPeer::new(PeerCertificates(peer.certificates), peer.remote_addr));
+    }
+    Ok(request)
+}
+
+/// Istio's certificate service, and its counters.
+pub(super) fn certificates(
+    authority: &Authority,
+) -> anyhow::Result<(
+    InterceptedService<IstioCertificateServiceServer<CertificateService>, TellPeer>,
+    Arc<ServiceMetrics>,
+)> {
+    let service =
+        CertificateService::new(authority.issuer.clone(), Arc::new(authority.authenticator()?), authority.clock());
+    let metrics = service.metrics();
+    Ok((InterceptedService::new(service.into_server(), tell_peer as TellPeer), metrics))
+}
+
+/// What operators want to see of streams.
+pub(super) fn log_event(stream: &StreamInfo, event: &StreamEvent) {
+    let node = stream.node.id();
+    match event {
+        StreamEvent::Connected => tracing::info!(%node, identity = ?stream.identity, "proxy connected"),
+        StreamEvent::Refused { reason } => tracing::warn!(%node, peer = ?stream.peer_addr, reason, "proxy refused"),
+        StreamEvent::Nacked(nack) => tracing::error!(%node, ?nack, "proxy refused configuration; it keeps what it has"),
+        StreamEvent::Disconnected { reason } => tracing::info!(%node, reason, "proxy disconnected"),
+        other => tracing::trace!(%node, ?other, "stream"),
+    }
+}
