@@ -12,8 +12,8 @@ struct Bookinfo {
 
 impl Bookinfo {
     /// The demo with its own files replaced by Istio's.
-    fn start() -> Self {
-        let demo = Demo::start(&["--rate", "5"]);
+    fn start(args: &[&str]) -> Self {
+        let demo = Demo::start(&[&["--rate", "5"], args].concat());
         let this = Self { demo };
         this.copy("platform/kube/bookinfo.yaml", "bookinfo.yaml");
         this.copy("networking/destination-rule-all.yaml", "rules.yaml");
@@ -59,8 +59,19 @@ fn status(demo: &Demo, from: &str, service: &str, headers: &[(&str, &str)]) -> u
 }
 
 #[test]
-fn every_virtual_service_does_what_it_promises() {
-    let bookinfo = Bookinfo::start();
+fn every_sample_does_what_it_promises() {
+    promises(&[]);
+}
+
+/// The same with Envoy as every sidecar: what the samples promise is told by the reference, not by our reading of them.
+#[test]
+fn every_sample_does_what_it_promises_with_envoy() {
+    let envoy = peer::envoy();
+    promises(&["--envoy", envoy.to_str().expect("a path in UTF-8"), "--envoy-workload", "all"]);
+}
+
+fn promises(args: &[&str]) {
+    let bookinfo = Bookinfo::start(args);
     let demo = &bookinfo.demo;
     let jason: &[(&str, &str)] = &[("end-user", "jason")];
 

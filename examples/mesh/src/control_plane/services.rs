@@ -18,7 +18,7 @@ pub(super) fn spiffe_id(peer: &PeerInfo) -> Option<String> {
 }
 
 /// Tells the certificate service who is at the other end, in its own terms.
-type TellPeer = fn(Request<()>) -> Result<Request<()>, Status>;
+pub(super) type TellPeer = fn(Request<()>) -> Result<Request<()>, Status>;
 
 fn tell_peer(mut request: Request<()>) -> Result<Request<()>, Status> {
     if let Some(peer) = request.extensions().get::<PeerInfo>().cloned() {
@@ -27,13 +27,11 @@ fn tell_peer(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 
+/// Istio's certificate service, told who asks.
+pub(super) type Certificates = InterceptedService<IstioCertificateServiceServer<CertificateService>, TellPeer>;
+
 /// Istio's certificate service, and its counters.
-pub(super) fn certificates(
-    authority: &Authority,
-) -> anyhow::Result<(
-    InterceptedService<IstioCertificateServiceServer<CertificateService>, TellPeer>,
-    Arc<ServiceMetrics>,
-)> {
+pub(super) fn certificates(authority: &Authority) -> anyhow::Result<(Certificates, Arc<ServiceMetrics>)> {
     let service =
         CertificateService::new(authority.issuer.clone(), Arc::new(authority.authenticator()?), authority.clock());
     let metrics = service.metrics();

@@ -31,6 +31,18 @@ impl Edge {
         quantile(q, &self.buckets, self.timed)
     }
 
+    /// Adds a sample of a histogram's bucket.
+    fn time(&mut self, sample: &metrics::Sample) {
+        let bound = match sample.label("le") {
+            "+Inf" => f64::INFINITY,
+            number => number.parse().unwrap_or(f64::INFINITY),
+        };
+        *self.buckets.entry(bound.to_bits()).or_default() += sample.value;
+        if bound.is_infinite() {
+            self.timed += sample.value;
+        }
+    }
+
     /// Share of requests below 500 that were answered.
     pub(crate) fn success_rate(&self) -> f64 {
         let failed: f64 =
@@ -86,6 +98,41 @@ pub(crate) async fn picture(plan: &Plan) -> Picture {
 
 impl Picture {
     fn add_stats(&mut self, workload: &str, text: &str) {
+        if text.contains("istio_requests_total{") {
+            self.add_istio_stats(workload, text);
+        } else {
+            self.add_envoy_stats(workload, text);
+        }
+    }
+
+    /// Envoy without Istio's extensions counts by cluster: `outbound|9080|v1|reviews.default.svc.cluster.local`.
+    fn add_envoy_stats(&mut self, workload: &str, text: &str) {
+        for sample in metrics::samples(text, "envoy_cluster_") {
+            let Some(destination) = outbound(sample.label("envoy_cluster_name")) else { continue };
+            let key = (workload.to_owned(), destination);
+            match sample.name.as_str() {
+                "envoy_cluster_upstream_rq" => {
+                    let edge = self.edges.entry(key).or_default();
+                    let code = sample.label("envoy_response_code").to_owned();
+                    edge.requests += sample.value;
+                    if code.starts_with('5') {
+                        edge.unexpected += sample.value;
+                    }
+                    *edge.by_code.entry(code).or_default() += sample.value;
+                }
+                "envoy_cluster_upstream_rq_time_bucket" if sample.value > 0.0 => {
+                    self.edges.entry(key).or_default().time(&sample);
+                }
+                "envoy_cluster_ssl_handshake" if sample.value > 0.0 => {
+                    self.edges.entry(key).or_default().mutual_tls = true;
+                }
+                _ => {}
+            }
+        }
+        self.edges.retain(|_, edge| edge.requests > 0.0);
+    }
+
+    fn add_istio_stats(&mut self, workload: &str, text: &str) {
         for sample in metrics::samples(text, "istio_requests_total") {
             if sample.label("reporter") != "source" {
                 continue;
@@ -106,15 +153,7 @@ impl Picture {
             if sample.label("reporter") != "source" {
                 continue;
             }
-            let bound = match sample.label("le") {
-                "+Inf" => f64::INFINITY,
-                number => number.parse().unwrap_or(f64::INFINITY),
-            };
-            let edge = self.edges.entry((workload.to_owned(), destination(&sample))).or_default();
-            *edge.buckets.entry(bound.to_bits()).or_default() += sample.value;
-            if bound.is_infinite() {
-                edge.timed += sample.value;
-            }
+            self.edges.entry((workload.to_owned(), destination(&sample))).or_default().time(&sample);
         }
     }
 }
@@ -128,4 +167,12 @@ fn destination(sample: &metrics::Sample) -> String {
         Some(version) => format!("{name} {version}"),
         None => name,
     }
+}
+
+/// `reviews v1` of `outbound|9080|v1|reviews.default.svc.cluster.local`.
+fn outbound(cluster: &str) -> Option<String> {
+    let mut parts = cluster.strip_prefix("outbound|")?.split('|').skip(1);
+    let (subset, host) = (parts.next()?, parts.next()?);
+    let name = host.split('.').next()?;
+    Some(if subset.is_empty() { name.to_owned() } else { format!("{name} {subset}") })
 }

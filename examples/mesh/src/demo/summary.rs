@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{observe::Picture, traffic::Seen};
 
@@ -81,8 +81,11 @@ impl Summary {
             certificate_rotations: certificates.iter().map(|c| c.rotations).sum(),
             certificates,
             mutual_tls: !picture.edges.is_empty() && picture.edges.values().all(|e| e.mutual_tls),
-            xds: picture.proxies.clone(),
-            config: picture.config.clone(),
+            xds: proxies(&picture.proxies),
+            config: json!({
+                "version": picture.config["version"],
+                "diagnostics": picture.config["diagnostics"],
+            }),
         }
     }
 
@@ -90,6 +93,26 @@ impl Summary {
     pub(crate) fn is_clean(&self) -> bool {
         self.unexpected_failures == 0 && self.answered > 0
     }
+}
+
+/// For each proxy, what it has acknowledged: `[{name, types: {CDS: {state, resources, acks, nacks}}}]`.
+fn proxies(syncz: &Value) -> Value {
+    let short = |proxy: &Value| {
+        let types: serde_json::Map<_, _> = proxy["types"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(kind, t)| {
+                let resources = t["resources"].as_object().map_or(0, serde_json::Map::len);
+                (
+                    kind.clone(),
+                    json!({"state": t["state"], "resources": resources, "acks": t["acks"], "nacks": t["nacks"]}),
+                )
+            })
+            .collect();
+        json!({"name": proxy["name"], "types": types})
+    };
+    syncz.as_array().into_iter().flatten().map(short).collect()
 }
 
 fn share(part: u64, total: u64) -> f64 {
