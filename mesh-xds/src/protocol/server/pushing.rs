@@ -7,8 +7,13 @@ use super::{
     gate::Open,
     state::{Held, InFlight, Standing, TypeState},
 };
+use mesh_xds_api::envoy::config::cluster::v3::{
+    Cluster,
+    cluster::{ClusterDiscoveryType, DiscoveryType},
+};
+
 use crate::{
-    Nonce, Resource, ResourceName, Version,
+    Nonce, Resource, ResourceName, TypeUrl, Version,
     protocol::{Push, Variant},
 };
 
@@ -47,13 +52,41 @@ impl ServerStream {
             removed: removed.len(),
             bytes: resources.iter().map(|r| r.bytes().len()).sum(),
         });
-        if variant == Variant::Sotw {
-            for other in &mut self.types {
-                other.warming |= !other.rules.whole_set && other.rules.referred_by.contains(&type_url);
+        match variant {
+            Variant::Sotw => {
+                for other in &mut self.types {
+                    other.warming |= !other.rules.whole_set && other.rules.referred_by.contains(&type_url);
+                }
             }
+            Variant::Delta if type_url == TypeUrl::CLUSTER => self.owe_endpoints(&resources),
+            Variant::Delta => {}
         }
         Push { version: version_of(&resources), type_url, nonce, resources, removed }
     }
+}
+
+impl ServerStream {
+    /// A changed cluster warms again, and is warm only when its endpoints have been supplied anew, changed or not ("Resource
+    /// warming" in the protocol's text). A delta client does not ask for them a second time: it is subscribed already.
+    fn owe_endpoints(&mut self, clusters: &[Arc<Resource>]) {
+        let Some(endpoints) = self.types.iter_mut().find(|t| t.type_url == TypeUrl::ENDPOINT) else { return };
+        for name in clusters.iter().filter_map(|cluster| endpoints_of(cluster)) {
+            if let Some((name, held)) = endpoints.held.get_key_value(name.as_str())
+                && !matches!(held.standing, Standing::Refused(_))
+            {
+                endpoints.owed.insert(name.clone());
+            }
+        }
+    }
+}
+
+/// The endpoint resource that a cluster waits for, if it is of type EDS.
+fn endpoints_of(cluster: &Resource) -> Option<String> {
+    let cluster: Cluster = cluster.unpack().ok()?;
+    let eds = cluster.eds_cluster_config.filter(|_| {
+        matches!(cluster.cluster_discovery_type, Some(ClusterDiscoveryType::Type(kind)) if kind == DiscoveryType::Eds as i32)
+    })?;
+    Some(if eds.service_name.is_empty() { cluster.name } else { eds.service_name })
 }
 
 impl TypeState {
