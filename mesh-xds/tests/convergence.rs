@@ -1,5 +1,6 @@
 //! Both halves of the protocol against each other, in random order: they agree in the end, and nothing refused is sent
 //! twice.
+#![allow(clippy::unwrap_used)] // helpers of a test
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
