@@ -99,7 +99,7 @@ impl XdsServer {
         }
     }
 
-    /// Every service, to be served alone: ADS, CDS, EDS, LDS, RDS, SDS, ECDS, RTDS and CSDS.
+    /// Every discovery service, to be served alone: ADS, CDS, EDS, LDS, RDS, SDS, ECDS and RTDS.
     #[must_use]
     pub fn routes(&self) -> tonic::service::Routes {
         let mut builder = tonic::service::Routes::builder();
@@ -107,9 +107,14 @@ impl XdsServer {
         builder.routes()
     }
 
-    /// Adds every service to a server that has others besides.
+    /// Adds every discovery service to a server that has others besides.
     pub fn add_to(&self, builder: &mut tonic::service::RoutesBuilder) {
         services::add_all(&self.inner, builder);
+    }
+
+    /// Adds CSDS, which tells whoever reaches it what every client holds, but for the content of secrets. It belongs on a
+    /// listener for operators.
+    pub fn add_status_to(&self, builder: &mut tonic::service::RoutesBuilder) {
         csds::add(&self.inner, builder);
     }
 

@@ -11,11 +11,13 @@
 //! [`ViewSource`]:
 //!
 //! - [`SingleView`]: all clients see the same.
-//! - [`GroupedViews`]: a [`NodeGroup`] names the client's group; a view lives while it is filled by hand or has clients.
-//! - your own, which may make a view when the first client of it connects and forget it with the last: keep the
-//!   [`Weak`](std::sync::Weak) end and hand out [`ViewHandle`]s.
+//! - [`GroupedViews`]: a [`NodeGroup`] names the client's group; each group's view is filled by hand.
+//! - [`FilledViews`]: a [`ViewFiller`] makes a view when its first client connects, makes it anew when told, and forgets it
+//!   with its last client. This is what a control plane that translates for each proxy needs.
+//! - your own.
 
 mod batch;
+mod filled;
 mod grouped;
 mod log;
 mod source;
@@ -23,6 +25,7 @@ mod view;
 mod watcher;
 
 pub use batch::{Batch, Changed};
+pub use filled::{FilledViews, ViewFiller};
 pub use grouped::{GroupedViews, NodeGroup};
 pub use source::{Attach, Refusal, SingleView, ViewHandle, ViewSource};
 pub use view::{Revision, View};

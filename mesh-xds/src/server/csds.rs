@@ -14,9 +14,9 @@ use mesh_xds_api::envoy::{
 };
 use tonic::{Request, Response, Status as Code, Streaming, async_trait};
 
-use super::{Inner, PeerInfo, Status, status::Entry};
+use super::{Inner, Status, status::Entry};
 use crate::{
-    Node,
+    TypeUrl,
     protocol::server::{ResourceReport, ResourceState, TypeReport},
 };
 
@@ -24,7 +24,7 @@ pub(super) fn add(inner: &Arc<Inner>, builder: &mut tonic::service::RoutesBuilde
     builder.add_service(ClientStatusDiscoveryServiceServer::new(Csds { inner: inner.clone() }));
 }
 
-/// The service. Who may have a stream may ask what others hold.
+/// The service.
 struct Csds {
     inner: Arc<Inner>,
 }
@@ -37,16 +37,8 @@ impl ClientStatusDiscoveryService for Csds {
         &self,
         request: Request<Streaming<ClientStatusRequest>>,
     ) -> Result<Response<Self::StreamClientStatusStream>, Code> {
-        let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
-        let inner = self.inner.clone();
-        let mut node: Option<Node> = None;
-        let answers = request.into_inner().then(move |message| {
-            // The node comes with the first request only.
-            let known = message.as_ref().ok().and_then(|m| m.node.clone()).map(Node::from).or_else(|| node.clone());
-            node.clone_from(&known);
-            let (inner, peer) = (inner.clone(), peer.clone());
-            async move { answer(&inner, &peer, known.unwrap_or_default(), &message?).await }
-        });
+        let status = self.inner.status.clone();
+        let answers = request.into_inner().map(move |message| respond(&status, &message?));
         let stop = self.inner.stop.clone().cancelled_owned();
         Ok(Response::new(Box::pin(answers.take_until(stop))))
     }
@@ -55,22 +47,8 @@ impl ClientStatusDiscoveryService for Csds {
         &self,
         request: Request<ClientStatusRequest>,
     ) -> Result<Response<ClientStatusResponse>, Code> {
-        let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
-        let message = request.into_inner();
-        let node = message.node.clone().map(Node::from).unwrap_or_default();
-        answer(&self.inner, &peer, node, &message).await.map(Response::new)
+        respond(&self.inner.status, request.get_ref()).map(Response::new)
     }
-}
-
-async fn answer(
-    inner: &Inner,
-    peer: &PeerInfo,
-    node: Node,
-    request: &ClientStatusRequest,
-) -> Result<ClientStatusResponse, Code> {
-    let authorized = inner.authorizer.authorize(peer, &node).await;
-    authorized.map_err(|refusal| Code::permission_denied(refusal.to_string()))?;
-    respond(&inner.status, request)
 }
 
 fn respond(status: &Status, request: &ClientStatusRequest) -> Result<ClientStatusResponse, Code> {
@@ -125,6 +103,7 @@ fn one(entry: &Entry, kind: &TypeReport, resource: &ResourceReport, contents: bo
     let current = entry.view.get(&kind.type_url, resource.name.as_str());
     // Only the version that the client was sent is what it holds.
     let sent = current.filter(|r| r.version() == &resource.version);
+    let contents = contents && kind.type_url != TypeUrl::SECRET;
     let (config_status, client_status, error) = match &resource.state {
         ResourceState::Acked => (ConfigStatus::Synced, ClientResourceStatus::Acked, None),
         ResourceState::Stale => (ConfigStatus::Stale, ClientResourceStatus::Requested, None),

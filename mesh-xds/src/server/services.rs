@@ -21,7 +21,7 @@ use mesh_xds_api::envoy::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Inner, PeerInfo,
@@ -117,7 +117,7 @@ impl Service {
         if let Some(only) = &self.only {
             request.type_url = only.clone();
         }
-        let refused = |refusal: crate::store::Refusal| Status::new(Code::PermissionDenied, refusal.to_string());
+        let refused = |refusal| stream::refusal_code(&refusal);
         let identity = self.inner.authorizer.authorize(&peer, &node).await.map_err(refused)?;
         let attach = Attach { node, identity, peer_addr: peer.remote_addr };
         let view = self.inner.source.attach(&attach).await.map_err(refused)?;

@@ -320,7 +320,13 @@ fn refuse(inner: &Inner, info: &StreamInfo, refusal: &Refusal) -> Code {
     let reason = refusal.to_string();
     warn!(node = %info.node.id(), peer = ?info.peer_addr, identity = info.identity.as_deref(), %reason,
         "xDS stream refused");
-    inner.observer.observe(info, &StreamEvent::Refused { reason: reason.clone() });
+    inner.observer.observe(info, &StreamEvent::Refused { reason });
+    refusal_code(refusal)
+}
+
+/// What the client is told.
+pub(super) fn refusal_code(refusal: &Refusal) -> Code {
+    let reason = refusal.to_string();
     match refusal {
         Refusal::Denied(_) => Code::permission_denied(reason),
         Refusal::Unauthenticated(_) => Code::unauthenticated(reason),

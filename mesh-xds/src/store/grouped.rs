@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{Attach, Refusal, View, ViewHandle, ViewSource};
-use crate::{Node, NodeId};
+use crate::Node;
 
 /// Names the group a node belongs to. Nodes of one group see the same resources.
 ///
@@ -31,12 +31,10 @@ where
     }
 }
 
-type Fill = dyn Fn(&Attach, &View) -> Result<(), Refusal> + Send + Sync;
-
-/// Views by group. Cheap to clone; clones share the views.
+/// Views by group, filled by hand. Cheap to clone; clones share the views.
 ///
-/// A view is there while somebody holds it: the hand that fills it ([`GroupedViews::view`]) or a client. A group whose
-/// view is made by its first client may be filled at that moment: [`GroupedViews::fill_with`].
+/// A view is there while somebody holds it: the hand that fills it ([`GroupedViews::view`]) or a client. A client of a
+/// group nobody fills sees an empty view. For views that are made for their clients, see [`super::FilledViews`].
 #[derive(Clone)]
 pub struct GroupedViews {
     inner: Arc<Inner>,
@@ -44,14 +42,7 @@ pub struct GroupedViews {
 
 struct Inner {
     group: Box<dyn NodeGroup>,
-    fill: Option<Box<Fill>>,
-    views: Mutex<HashMap<String, Entry>>,
-}
-
-struct Entry {
-    view: Weak<View>,
-    /// Locked while the view is being filled, so that a second client does not see half of it.
-    filled: Arc<Mutex<bool>>,
+    views: Mutex<HashMap<String, Weak<View>>>,
 }
 
 impl std::fmt::Debug for GroupedViews {
@@ -63,7 +54,7 @@ impl std::fmt::Debug for GroupedViews {
 impl GroupedViews {
     /// Views for the groups that `group` names.
     pub fn new(group: impl NodeGroup) -> Self {
-        Self::build(Box::new(group), None)
+        Self { inner: Arc::new(Inner { group: Box::new(group), views: Mutex::default() }) }
     }
 
     /// One view per node id.
@@ -72,52 +63,24 @@ impl GroupedViews {
         Self::new(|node: &Node| Ok(node.id().as_str().to_owned()))
     }
 
-    /// As [`GroupedViews::new`]; `fill` is called for a view made by its first client, before any client sees it. It
-    /// must not wait; other clients of the group wait for it. Its refusal ends the stream. A view taken by hand first
-    /// ([`GroupedViews::view`]) counts as filled.
-    pub fn fill_with(
-        group: impl NodeGroup,
-        fill: impl Fn(&Attach, &View) -> Result<(), Refusal> + Send + Sync + 'static,
-    ) -> Self {
-        Self::build(Box::new(group), Some(Box::new(fill)))
-    }
-
-    fn build(group: Box<dyn NodeGroup>, fill: Option<Box<Fill>>) -> Self {
-        Self { inner: Arc::new(Inner { group, fill, views: Mutex::default() }) }
-    }
-
     /// The group's view, made empty if there is none. It stays while the returned `Arc` does.
     #[must_use]
     pub fn view(&self, group: &str) -> Arc<View> {
-        let (view, filled) = self.view_or_new(group);
-        *filled.lock() = true;
+        let mut views = self.inner.views.lock();
+        if let Some(view) = views.get(group).and_then(Weak::upgrade) {
+            return view;
+        }
+        views.retain(|_, view| view.strong_count() > 0);
+        let view = View::new();
+        views.insert(group.to_owned(), Arc::downgrade(&view));
         view
-    }
-
-    /// The view of one node, for [`GroupedViews::per_node`].
-    #[must_use]
-    pub fn node_view(&self, node: &NodeId) -> Arc<View> {
-        self.view(node.as_str())
     }
 
     /// The views in use, by group.
     #[must_use]
     pub fn live(&self) -> Vec<(String, Arc<View>)> {
         let views = self.inner.views.lock();
-        views.iter().filter_map(|(group, view)| Some((group.clone(), view.view.upgrade()?))).collect()
-    }
-
-    fn view_or_new(&self, group: &str) -> (Arc<View>, Arc<Mutex<bool>>) {
-        let mut views = self.inner.views.lock();
-        if let Some(entry) = views.get(group)
-            && let Some(view) = entry.view.upgrade()
-        {
-            return (view, entry.filled.clone());
-        }
-        views.retain(|_, entry| entry.view.strong_count() > 0);
-        let (view, filled) = (View::new(), Arc::new(Mutex::new(false)));
-        views.insert(group.to_owned(), Entry { view: Arc::downgrade(&view), filled: filled.clone() });
-        (view, filled)
+        views.iter().filter_map(|(group, view)| Some((group.clone(), view.upgrade()?))).collect()
     }
 }
 
@@ -125,15 +88,7 @@ impl GroupedViews {
 impl ViewSource for GroupedViews {
     async fn attach(&self, request: &Attach) -> Result<ViewHandle, Refusal> {
         let group = self.inner.group.group(&request.node)?;
-        let (view, filled) = self.view_or_new(&group);
-        if let Some(fill) = &self.inner.fill {
-            let mut filled = filled.lock();
-            if !*filled {
-                fill(request, &view)?;
-                *filled = true;
-            }
-        }
-        Ok(ViewHandle::new(view))
+        Ok(ViewHandle::new(self.view(&group)))
     }
 }
 

@@ -36,20 +36,24 @@ pub enum Refusal {
 /// A view in use by one stream. The view's producer may drop it when the last handle is gone.
 pub struct ViewHandle {
     view: Arc<View>,
-    on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
+    // After the view, so that it runs when the view is let go of.
+    on_drop: OnDrop,
 }
+
+#[derive(Default)]
+struct OnDrop(Option<Box<dyn FnOnce() + Send + Sync>>);
 
 impl ViewHandle {
     /// A handle.
     #[must_use]
     pub fn new(view: Arc<View>) -> Self {
-        Self { view, on_drop: None }
+        Self { view, on_drop: OnDrop::default() }
     }
 
-    /// Calls `f` when the stream lets go of the view. It must not block.
+    /// Calls `f` when the stream has let go of the view. It must not block.
     #[must_use]
     pub fn on_drop(mut self, f: impl FnOnce() + Send + Sync + 'static) -> Self {
-        self.on_drop = Some(Box::new(f));
+        self.on_drop = OnDrop(Some(Box::new(f)));
         self
     }
 
@@ -68,9 +72,9 @@ impl Deref for ViewHandle {
     }
 }
 
-impl Drop for ViewHandle {
+impl Drop for OnDrop {
     fn drop(&mut self) {
-        if let Some(f) = self.on_drop.take() {
+        if let Some(f) = self.0.take() {
             f();
         }
     }

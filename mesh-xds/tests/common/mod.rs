@@ -50,8 +50,11 @@ impl Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = builder.build();
+        let mut routes = tonic::service::Routes::builder();
+        server.add_to(&mut routes);
+        server.add_status_to(&mut routes);
         let config = ListenConfig { drain_timeout: Duration::from_millis(50), ..Default::default() };
-        tokio::spawn(serve(listener, None, server.routes(), config, server.stopped()));
+        tokio::spawn(serve(listener, None, routes.routes(), config, server.stopped()));
         Self { server, address }
     }
 }
