@@ -259,7 +259,7 @@ impl ClusterHandle {
         let control = self.control.lock();
         let hosts = self.hosts();
         let ejected = hosts.all().filter(|h| h.state.is_ejected()).count();
-        if !room_for_ejection(ejected, hosts.len(), config.max_ejection_percent) {
+        if !room_for_ejection(ejected, hosts.len(), config) {
             self.stats.ejections_overflow.inc();
             return;
         }

@@ -28,6 +28,7 @@ fn outlier() -> OutlierDetection {
         max_ejection_time: Duration::from_secs(300),
         max_ejection_time_jitter: Duration::ZERO,
         max_ejection_percent: 50,
+        always_eject_one_host: false,
     }
 }
 

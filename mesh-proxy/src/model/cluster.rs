@@ -186,8 +186,10 @@ pub struct OutlierDetection {
     pub max_ejection_time: Duration,
     /// Random addition to an ejection. Default 0.
     pub max_ejection_time_jitter: Duration,
-    /// Most hosts ejected, percent; one always may be. Default 10.
+    /// Most hosts ejected, percent. Default 10: of fewer than ten hosts none, unless `always_eject_one_host`.
     pub max_ejection_percent: u32,
+    /// One host may always be ejected, whatever the percentage. Default false.
+    pub always_eject_one_host: bool,
 }
 
 /// Transport toward a host.

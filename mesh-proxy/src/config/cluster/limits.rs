@@ -34,15 +34,14 @@ supported! {
     envoy.config.cluster.v3.OutlierDetection {
         carried: consecutive_5xx, interval, base_ejection_time, max_ejection_percent, consecutive_gateway_failure,
             split_external_local_origin_errors, consecutive_local_origin_failure, max_ejection_time,
-            max_ejection_time_jitter;
+            max_ejection_time_jitter, always_eject_one_host;
         limited: enforcing_consecutive_5xx = "0 or 100",
             enforcing_consecutive_gateway_failure = "0 or 100",
             enforcing_consecutive_local_origin_failure = "0 or 100",
             enforcing_success_rate = "0, or unset",
             enforcing_local_origin_success_rate = "0, or unset",
             enforcing_failure_percentage = "0, or unset",
-            enforcing_failure_percentage_local_origin = "0, or unset",
-            always_eject_one_host = "true, or unset";
+            enforcing_failure_percentage_local_origin = "0, or unset";
         irrelevant: success_rate_minimum_hosts = "ejection by success rate is not enforced",
             success_rate_request_volume = "ejection by success rate is not enforced",
             success_rate_stdev_factor = "ejection by success rate is not enforced",
@@ -103,9 +102,6 @@ pub(super) fn outlier(value: &ProtoOutlier) -> Translated<OutlierDetection> {
             return refuse_field(field, "only 0 is carried: ejection by rate is not");
         }
     }
-    if value.always_eject_one_host == Some(false) {
-        return refuse_field("always_eject_one_host", "only true is carried");
-    }
     let counted = |enforced: Option<u32>, field: &str, default: u32, limit: Option<u32>| match enforced {
         None if default == 0 => Ok(None),
         None | Some(100) => Ok(Some(limit.unwrap_or(5))),
@@ -146,5 +142,6 @@ pub(super) fn outlier(value: &ProtoOutlier) -> Translated<OutlierDetection> {
             Duration::ZERO,
         )?,
         max_ejection_percent: value.max_ejection_percent.unwrap_or(10).min(100),
+        always_eject_one_host: value.always_eject_one_host.unwrap_or(false),
     })
 }
