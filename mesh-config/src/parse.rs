@@ -33,7 +33,7 @@ pub struct Parsed {
     pub faulty: Vec<Arc<Object>>,
     /// Objects of which no more than the key could be read.
     pub unread: Vec<ObjectKey>,
-    /// Documents that are not YAML; which objects they hold is not known.
+    /// Documents that are not YAML, or no object of a kind that exists: which objects they stand for is not known.
     pub broken_documents: usize,
     /// The findings, in the order of the file.
     pub diagnostics: Vec<Diagnostic>,
@@ -62,16 +62,12 @@ pub fn parse(file: &str, text: &str) -> Parsed {
     if text.len() > MAX_FILE_BYTES {
         let message = format!("the file is larger than {MAX_FILE_BYTES} bytes: split it");
         parser.report(Code::UnreadableFile, Position::default(), &message);
-        parser.parsed.broken_documents = 1;
         return parser.parsed;
     }
     for document in document::documents(text.strip_prefix('\u{feff}').unwrap_or(text)) {
         match document {
             Ok(root) => parser.document(&root),
-            Err(error) => {
-                parser.parsed.broken_documents += 1;
-                parser.report(Code::Syntax, error.position, &error.message);
-            }
+            Err(error) => parser.report(Code::Syntax, error.position, &error.message),
         }
     }
     parser.parsed
@@ -87,7 +83,6 @@ pub fn parse_bytes(file: &str, bytes: &[u8]) -> Parsed {
             let position = Position { line: u32::try_from(line).unwrap_or(u32::MAX), column: 1 };
             let mut parser = FileParser { file: file.into(), parsed: Parsed::default() };
             parser.report(Code::Syntax, position, "the file is not UTF-8");
-            parser.parsed.broken_documents = 1;
             parser.parsed
         }
     }
@@ -106,7 +101,9 @@ struct Head<'a> {
 }
 
 impl FileParser {
+    /// Adds a finding about a document that is no object.
     fn report(&mut self, code: Code, position: Position, message: &str) {
+        self.parsed.broken_documents += 1;
         let location = SourceLocation { file: Arc::clone(&self.file), position };
         self.parsed.diagnostics.push(Diagnostic::at(code, &location, &[&message]));
     }
@@ -153,6 +150,7 @@ impl FileParser {
     }
 
     fn unknown_kind(&mut self, root: &Node, api_version: &str, kind: &str, near: Option<&str>) {
+        self.parsed.broken_documents += 1;
         let mut finding = self.finding(Code::UnknownKind, root, "kind", &[&kind, &api_version]);
         finding.resource = resource(root, kind);
         finding.help = near.map(|near| format!("did you mean {near:?}?"));
@@ -172,6 +170,7 @@ impl FileParser {
             let mut finding = self.finding(Code::UnknownKind, root, "apiVersion", &[&kind, &api_version]);
             finding.resource = resource(root, kind);
             finding.help = Some(format!("did you mean {:?}?", modelled.group()));
+            self.parsed.broken_documents += 1;
             self.parsed.diagnostics.push(finding);
         }
     }
@@ -185,6 +184,7 @@ impl FileParser {
             Ok(_) => return self.report(Code::NotAnObject, metadata.position, "the object has no metadata.name"),
             Err(fault) => {
                 let finding = self.fault(&fault, &resource(root, kind.as_str()));
+                self.parsed.broken_documents += 1;
                 self.parsed.diagnostics.push(finding);
                 return;
             }

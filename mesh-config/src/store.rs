@@ -8,7 +8,7 @@ use std::{
 use crate::{
     analyze::Analyzers,
     diagnostic::{Code, Diagnostic},
-    model::{Object, ObjectKey},
+    model::{Kind, Object, ObjectKey},
     path::FieldPath,
     snapshot::{Change, Snapshot},
     source::{Event, ObjectChange},
@@ -40,7 +40,8 @@ impl Default for StoreOptions {
 /// It takes the events of a source and keeps, of every object, the last good version in force:
 ///
 /// - a version that cannot be read, or that a validator finds an error in, is set aside with its findings;
-/// - a version that does not fit the other objects is held back until it does (see [`StoreOptions::hold_back`]);
+/// - a version that does not fit the other objects, or that lacks what unchanged objects refer to, is held back until
+///   it does fit (see [`StoreOptions::hold_back`]);
 /// - an object that the source deletes is gone.
 ///
 /// Synchronous and without input or output; [`watch`](crate::watch()) drives it from a source.
@@ -55,6 +56,8 @@ pub struct Store {
     by_object: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     /// Objects whose newest version was refused.
     refused: BTreeSet<ObjectKey>,
+    /// Objects in force that do not fit the others in force.
+    unfit: BTreeSet<ObjectKey>,
     by_part: BTreeMap<Arc<str>, Vec<Diagnostic>>,
     trouble: Vec<Diagnostic>,
     version: u64,
@@ -179,27 +182,72 @@ impl Store {
     /// Decides what is in force and gathers every finding.
     fn settle(&mut self) -> Vec<Diagnostic> {
         let analysis = self.options.analyzers.analyze(&self.wanted);
-        let mut active = self.wanted.clone();
         let mut held = Vec::new();
         if self.options.hold_back {
-            for key in &analysis.blocked {
-                let (Some(old), Some(new)) = (self.active.object(key), self.wanted.object(key)) else { continue };
-                if !old.same_content(new) {
-                    held.push(held_back(new, "its new version does not fit the other objects"));
-                    active.insert(Arc::clone(old));
-                }
-            }
+            self.hold_back(&analysis.blocked, &mut held);
+        } else {
+            self.active = self.wanted.clone();
         }
         for key in &self.refused {
-            if let Some(old) = active.object(key) {
+            if let Some(old) = self.active.object(key) {
                 held.push(held_back(old, "its new version is faulty"));
             }
         }
-        self.active = active;
         let mut found: Vec<_> = self.by_object.values().chain(self.by_part.values()).flatten().cloned().collect();
         found.extend(self.trouble.iter().cloned().chain(analysis.diagnostics).chain(held));
         crate::diagnostic::sort_diagnostics(&mut found);
         found
+    }
+
+    /// Puts the wanted configuration in force, less what would not work: new versions that do not fit, and new versions
+    /// that take from others, which did not change, what they refer to. `blocked` are the misfits of what is wanted.
+    fn hold_back(&mut self, blocked: &BTreeSet<ObjectKey>, held: &mut Vec<Diagnostic>) {
+        let mut active = self.wanted.clone();
+        for key in blocked {
+            let (Some(old), Some(new)) = (self.active.object(key), self.wanted.object(key)) else { continue };
+            if !old.same_content(new) {
+                held.push(held_back(new, "its new version does not fit the other objects"));
+                active.insert(Arc::clone(old));
+            }
+        }
+        let mut unfit = if held.is_empty() { blocked.clone() } else { self.unfit_of(&active) };
+        for culprit in self.culprits(&active, &unfit) {
+            let mut trial = active.clone();
+            trial.insert(Arc::clone(&culprit));
+            let remaining = self.unfit_of(&trial);
+            if self.victims(&trial, &remaining) < self.victims(&active, &unfit) {
+                held.push(held_back(&culprit, "its new version lacks what other objects refer to"));
+                (active, unfit) = (trial, remaining);
+            }
+        }
+        (self.active, self.unfit) = (active, unfit);
+    }
+
+    fn unfit_of(&self, snapshot: &Snapshot) -> BTreeSet<ObjectKey> {
+        self.options.analyzers.analyze(snapshot).blocked
+    }
+
+    /// How many objects did work, did not change, and would not work any more.
+    fn victims(&self, active: &Snapshot, unfit: &BTreeSet<ObjectKey>) -> usize {
+        let is_victim = |key: &&ObjectKey| {
+            let versions = self.active.object(key).zip(active.object(key));
+            !self.unfit.contains(*key) && versions.is_some_and(|(old, new)| old.same_content(new))
+        };
+        unfit.iter().filter(is_victim).count()
+    }
+
+    /// The versions in force of changed objects that others refer to, when some of these would not work any more.
+    fn culprits(&self, active: &Snapshot, unfit: &BTreeSet<ObjectKey>) -> Vec<Arc<Object>> {
+        /// Trying out costs an analysis each; with more changes at once they are taken as they are.
+        const MOST: usize = 16;
+        if self.victims(active, unfit) == 0 {
+            return Vec::new();
+        }
+        let referred = [Kind::DestinationRule, Kind::Service, Kind::ServiceEntry];
+        let objects = referred.into_iter().flat_map(|kind| self.active.of_kind(kind));
+        let changed = objects.filter(|old| active.object(old.key()).is_some_and(|new| !old.same_content(new)));
+        let changed: Vec<_> = changed.cloned().collect();
+        if changed.len() > MOST { Vec::new() } else { changed }
     }
 }
 

@@ -107,3 +107,42 @@ fn bookinfo_analyses_without_errors() {
         assert!(found.is_empty(), "{name}: {found:?}");
     }
 }
+
+/// Codes whose findings are compared with Istio's, where a case says that they are complete.
+const COMPARED: [&str; 2] = ["IST0109", "IST0132"];
+
+/// Cases about kinds that are not modelled yet: the Gateway API's `Gateway`.
+const NOT_MODELLED: [&str; 1] = ["040"];
+
+#[test]
+fn istio_analyzer_cases_come_out_as_labelled() {
+    let text = std::fs::read_to_string(corpus().join("cases/analyzers.json")).unwrap();
+    let cases: Value = serde_json::from_str(&text).unwrap();
+    let (mut compared, mut wrong) = (0, Vec::new());
+    for case in cases["cases"].as_array().unwrap() {
+        let list = |field: &str| case[field].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let codes: Vec<_> = list("exact_codes").filter(|code| COMPARED.contains(code)).collect();
+        if codes.is_empty() || NOT_MODELLED.contains(&case["id"].as_str().unwrap()) {
+            continue;
+        }
+        let folder = corpus().join("cases/analyzers-input");
+        let files = list("files").map(|file| folder.join(file.trim_start_matches("testdata/")));
+        let loaded = load_path(files).unwrap();
+        let of_codes = |code: &str| codes.contains(&code);
+        let expected = case["expected"].as_array().unwrap().iter();
+        let expected = expected.filter(|row| of_codes(row["code"].as_str().unwrap()));
+        let mut expected: Vec<_> = expected
+            .map(|row| format!("{} {}", row["code"].as_str().unwrap(), row["resource"].as_str().unwrap()))
+            .collect();
+        let found = analyze_all(loaded.all_objects());
+        let found = found.iter().filter(|finding| of_codes(finding.code.as_str()));
+        let mut found: Vec<_> = found.map(|finding| format!("{} {}", finding.code, finding.resource)).collect();
+        expected.sort();
+        found.sort();
+        compared += 1;
+        if expected != found {
+            wrong.push(format!("{} {}\n  expected {expected:?}\n  found    {found:?}", case["id"], case["name"]));
+        }
+    }
+    assert!(compared > 0 && wrong.is_empty(), "{} of {compared} disagree:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -112,6 +112,22 @@ fn a_version_that_does_not_fit_is_held_until_it_does() {
 }
 
 #[test]
+fn a_version_that_breaks_others_is_held_until_they_follow() {
+    let (mut store, _) = started(&format!("{BASE}---{}", route("v2", 60)));
+    let rule = BASE.split("---").nth(1).unwrap();
+    let less = rule.replace("  - {name: v2, labels: {version: v2}}\n", "");
+    let subsets = |state: &State| state.snapshot.all::<DestinationRule>().next().unwrap().spec.subsets.len();
+    let state = store.apply(Event::Changes(applied(&less)));
+    assert_eq!((subsets(&state), codes(&state)), (2, vec![Code::HeldBack, Code::ReferencedResourceNotFound]));
+    // Something else changes: nothing is let go.
+    let state = store.apply(Event::Changes(applied(&BASE.split("---").next().unwrap().replace("9080", "9081"))));
+    assert_eq!((subsets(&state), state.change.changed.len()), (2, 1));
+    let state = store.apply(Event::Changes(applied(&route("v1", 60))));
+    assert_eq!(subsets(&state), 1);
+    assert!(state.diagnostics.is_empty(), "{:?}", state.diagnostics);
+}
+
+#[test]
 fn without_a_good_version_it_goes_in_with_findings() {
     let (_, state) = started(&format!("{BASE}---{}", route("v9", 60)));
     assert_eq!(subset_in_force(&state.snapshot), "v9");

@@ -45,7 +45,7 @@ impl Analyzer for GatewayReference {
     }
 }
 
-/// The finding that a gateway does not serve a host.
+/// The finding that a gateway serves none of the hosts.
 fn unserved(
     object: &Object,
     spec: &VirtualService,
@@ -64,8 +64,10 @@ fn unserved(
             in_scope && (host_covers(pattern, host) || host_covers(host, pattern))
         })
     };
-    let hosts = FieldPath::spec();
-    let hosts = hosts.field("hosts");
-    let (index, host) = spec.hosts.iter().enumerate().find(|(_, host)| !served(host))?;
-    Some(Diagnostic::on(Code::HostNotFoundInGateway, object, hosts.index(index), &[host, &reference]))
+    if spec.hosts.is_empty() || spec.hosts.iter().any(|host| served(host)) {
+        return None;
+    }
+    let path = FieldPath::spec();
+    let names = spec.hosts.join(", ");
+    Some(Diagnostic::on(Code::HostNotFoundInGateway, object, path.field("hosts"), &[&names, &reference]))
 }

@@ -51,7 +51,8 @@ impl ScanError {
 ///
 /// It reads `.yaml`, `.yml` and `.json` below the paths (or the paths themselves when they are files), follows symbolic
 /// links, and passes over names that begin with a dot, so that editors' temporary files and the hidden folders of
-/// Kubernetes volumes do not count. A file whose YAML is broken keeps the objects it held before. When several files
+/// Kubernetes volumes do not count. A file with a document that is
+/// not YAML, or no object of a kind that exists, keeps the objects it held before. When several files
 /// hold the same object, the first one by path counts.
 ///
 /// [`DirectorySource`]: super::DirectorySource
@@ -215,9 +216,12 @@ impl FileState {
         }
         if parsed.broken_documents > 0 {
             for (key, old) in std::mem::take(&mut self.held) {
-                if let Held::Good(object) | Held::Kept(object) = old {
-                    held.entry(key).or_insert(Held::Kept(object));
-                }
+                let kept = match old {
+                    Held::Good(object) | Held::Kept(object) => Held::Kept(object),
+                    // Its findings are of a text that is gone.
+                    Held::Refused(_) => Held::Refused(Vec::new()),
+                };
+                held.entry(key).or_insert(kept);
             }
         }
         self.held = held;
