@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::upstream::UpstreamBody;
+use crate::http::{Download, UploadBody};
 
 /// Why a body ended before its end.
 pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
@@ -23,8 +23,10 @@ pub(crate) enum Body {
     Full(Option<Bytes>),
     /// As the codec reads it.
     Incoming(Incoming),
-    /// As the codec reads it from an upstream; holds the stream's place in the pool.
-    Upstream(UpstreamBody),
+    /// A request on its way upstream.
+    Upload(UploadBody),
+    /// A response on its way to the client.
+    Download(Download),
     /// Any other.
     Boxed(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
 }
@@ -47,12 +49,6 @@ impl From<Incoming> for Body {
     }
 }
 
-impl From<UpstreamBody> for Body {
-    fn from(body: UpstreamBody) -> Self {
-        if body.is_end_stream() { Body::Empty } else { Body::Upstream(body) }
-    }
-}
-
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BodyError;
@@ -64,9 +60,8 @@ impl HttpBody for Body {
             Body::Incoming(body) => {
                 Poll::Ready(ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::from)))
             }
-            Body::Upstream(body) => {
-                Poll::Ready(ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(BodyError::from)))
-            }
+            Body::Upload(body) => Pin::new(body).poll_frame(cx),
+            Body::Download(body) => Pin::new(body).poll_frame(cx),
             Body::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -76,7 +71,8 @@ impl HttpBody for Body {
             Body::Empty => true,
             Body::Full(bytes) => bytes.is_none(),
             Body::Incoming(body) => body.is_end_stream(),
-            Body::Upstream(body) => body.is_end_stream(),
+            Body::Upload(body) => body.is_end_stream(),
+            Body::Download(body) => body.is_end_stream(),
             Body::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -86,7 +82,8 @@ impl HttpBody for Body {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Body::Incoming(body) => body.size_hint(),
-            Body::Upstream(body) => body.size_hint(),
+            Body::Upload(body) => body.size_hint(),
+            Body::Download(body) => body.size_hint(),
             Body::Boxed(body) => body.size_hint(),
         }
     }

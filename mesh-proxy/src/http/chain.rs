@@ -1,0 +1,83 @@
+//! A connection manager in force on one worker.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use super::{
+    stats::HttpStats,
+    stream::Stream,
+    target::view,
+};
+use crate::{
+    access_log::{AccessLog, LogContext},
+    model::{HttpConnectionManager, RouteSource},
+    route::Routes,
+    state::Snapshot,
+    worker::WorkerContext,
+};
+
+/// An HTTP connection manager with what it needs at hand.
+pub(crate) struct HttpChain {
+    pub(super) model: Arc<HttpConnectionManager>,
+    pub(super) worker: Rc<WorkerContext>,
+    pub(super) stats: HttpStats,
+    /// Someone looks at headers after they went upstream: filters, logs, metrics.
+    pub(super) keeps_headers: bool,
+    /// Request bytes kept for retries.
+    pub(super) buffer_limit: usize,
+    routes: RefCell<Option<Arc<Routes>>>,
+    logs: Vec<Arc<AccessLog>>,
+}
+
+impl HttpChain {
+    /// For `model`, with the routes of the worker's present snapshot.
+    pub(crate) fn new(model: Arc<HttpConnectionManager>, buffer_limit: u32, worker: &Rc<WorkerContext>) -> Rc<Self> {
+        let logs = worker.access_logs(&model.access_log);
+        let keeps_headers = !logs.is_empty() || !model.filters.is_empty() || worker.istio.is_some();
+        let routes = match &model.routes {
+            RouteSource::Inline(table) => Some(worker.compiled_routes(table)),
+            RouteSource::Rds { name, .. } => worker.snapshot().routes.get(name.as_str()).cloned(),
+        };
+        Rc::new(Self {
+            stats: HttpStats::new(&worker.stats, &model.stat_prefix),
+            worker: worker.clone(),
+            keeps_headers,
+            buffer_limit: buffer_limit as usize,
+            routes: RefCell::new(routes),
+            logs,
+            model,
+        })
+    }
+
+    /// Takes the routes of a new snapshot; the last good ones stay if it has none.
+    pub(crate) fn update(&self, snapshot: &Snapshot) {
+        if let RouteSource::Rds { name, .. } = &self.model.routes
+            && let Some(routes) = snapshot.routes.get(name.as_str())
+        {
+            *self.routes.borrow_mut() = Some(routes.clone());
+        }
+    }
+
+    /// The route table; `None` before its first version arrived.
+    pub(super) fn routes(&self) -> Option<Arc<Routes>> {
+        self.routes.borrow().clone()
+    }
+
+    /// Writes the access logs and metrics of a stream that is over.
+    pub(super) fn log(&self, stream: &Stream) {
+        if self.logs.is_empty() && self.worker.istio.is_none() {
+            return;
+        }
+        let context = LogContext {
+            info: &stream.info,
+            request: Some(view(&stream.request)),
+            response: stream.response.as_ref(),
+            trailers: stream.trailers.as_ref(),
+        };
+        for log in &self.logs {
+            log.log(&context);
+        }
+        if let Some(istio) = &self.worker.istio {
+            istio.record_http(&stream.info, &view(&stream.request));
+        }
+    }
+}

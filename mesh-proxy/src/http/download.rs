@@ -1,0 +1,147 @@
+//! The response body on its way to the client: counted, timed, and the end of the stream when it is dropped.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use super::{
+    stream::Stream,
+    watchdog::{Expired, Limits},
+};
+use crate::{body::BodyError, filter::ResponseFlags, upstream::UpstreamBody};
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Upstream.
+    Upstream(UpstreamBody),
+    /// The proxy itself.
+    Local(Option<Bytes>),
+}
+
+/// A response body. Owns its stream.
+pub(crate) struct Download {
+    source: Source,
+    stream: Box<Stream>,
+    limits: Limits,
+    active: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Download {
+    /// The body of `stream`'s answer.
+    pub(super) fn new(source: Source, mut stream: Box<Stream>, limits: Limits, now: Instant) -> Self {
+        let ended = match &source {
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Local(body) => body.is_none(),
+        };
+        stream.complete = ended;
+        Self { source, stream, limits, active: now, timer: None }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.source {
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Source::Local(body) => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn note(&mut self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    self.stream.info.bytes_sent += data.len() as u64;
+                } else if let Some(trailers) = frame.trailers_ref() {
+                    self.stream.note_trailers(trailers);
+                    self.stream.complete = true;
+                }
+                if self.is_end_stream() {
+                    self.stream.complete = true;
+                }
+            }
+            Some(Err(_)) => self.fail(ResponseFlags::UPSTREAM_TERMINATION, "upstream_reset_after_response_started"),
+            None => self.stream.complete = true,
+        }
+    }
+
+    fn fail(&mut self, flag: ResponseFlags, details: &'static str) {
+        self.stream.info.flags.insert(flag);
+        self.stream.info.details = Some(details.into());
+        self.stream.complete = false;
+    }
+
+    /// A limit was reached: the stream is reset.
+    fn expire(&mut self, which: Expired) -> BodyError {
+        match which {
+            Expired::Idle => self.fail(ResponseFlags::STREAM_IDLE_TIMEOUT, "stream_idle_timeout"),
+            Expired::Life => {
+                self.fail(ResponseFlags::UPSTREAM_MAX_STREAM_DURATION, "upstream_max_stream_duration_reached");
+            }
+            _ => self.fail(ResponseFlags::UPSTREAM_TIMEOUT, "upstream_response_timeout"),
+        }
+        self.stream.chain.stats.note_expired(which);
+        "a time limit of the stream was reached".into()
+    }
+
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
+        loop {
+            let upload = self.stream.upload.as_deref();
+            let next = self.limits.next(self.stream.info.timings.start, self.active, upload);
+            let Some((at, which)) = next else { return Poll::Pending };
+            if at <= Instant::now() {
+                return Poll::Ready(which);
+            }
+            let at = tokio::time::Instant::from_std(at);
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            if timer.deadline() > at || timer.is_elapsed() {
+                timer.as_mut().reset(at);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl http_body::Body for Download {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        match this.poll_source(cx) {
+            Poll::Ready(frame) => {
+                if this.limits.idle.is_some() {
+                    this.active = Instant::now();
+                }
+                this.note(frame.as_ref());
+                Poll::Ready(frame)
+            }
+            Poll::Pending => match this.poll_limits(cx) {
+                Poll::Ready(which) => Poll::Ready(Some(Err(this.expire(which)))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Local(body) => body.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Upstream(body) => body.size_hint(),
+            Source::Local(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The connection manager: one request from its headers to the answer's headers.
+//!
+//! ```text
+//!   headers ─▸ checks ─▸ sanitise ─▸ route ─▸ filters ─▸ action (forward | redirect | direct)
+//!                                                             │
+//!   client  ◂─ finish ◂─ filters (reverse) ◂─ header edits ◂──┘
+//! ```
+
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, HOST, LOCATION},
+};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+
+use super::{
+    connection::Connection,
+    download::{Download, Source},
+    edits, filters,
+    filters::{Ran, RouteConfigs},
+    headers, local_reply, path, rewrite, router,
+    stream::Stream,
+    target,
+    upload::Upload,
+    watchdog::Limits,
+};
+use crate::{
+    access_log::LogContext,
+    body::Body,
+    filter::{LocalReply, ResponseFlags, StreamInfo},
+    model::{Action, ClusterSpecifier, FilterConfigs, Route, VirtualHost},
+    route::{RouteInput, Routes, is_grpc},
+    upstream::UpstreamBody,
+};
+
+/// The route of a request, and what goes with it.
+pub(super) struct Routed {
+    pub(super) routes: Arc<Routes>,
+    pub(super) virtual_host: Arc<VirtualHost>,
+    pub(super) route: Arc<Route>,
+    /// Index of the weighted cluster, if the route has several.
+    pub(super) weighted: Option<usize>,
+}
+
+/// An upgrade that the client asks for.
+pub(super) struct Upgrade {
+    /// `websocket`, `connect`; lower case.
+    pub(super) kind: String,
+    /// The client's side, once the answer is sent.
+    pub(super) client: OnUpgrade,
+}
+
+/// What became of a request.
+pub(super) enum Reply {
+    /// Answered here.
+    Local(Box<LocalReply>),
+    /// Answered upstream; the body is under these limits.
+    Upstream(Box<Response<UpstreamBody>>, Limits),
+}
+
+impl Reply {
+    pub(super) fn local(reply: LocalReply) -> Self {
+        Reply::Local(Box::new(reply))
+    }
+}
+
+/// Answers one request. Never fails: failures are answers.
+pub(super) async fn serve(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let now = Instant::now();
+    let (mut parts, incoming) = request.into_parts();
+    let mut info = StreamInfo::new(connection.info.clone(), now, SystemTime::now());
+    info.protocol = Some(headers::protocol(parts.version));
+    let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    let mut stream = Stream::begin(connection, parts, info);
+    let (reply, routed, configs) = decide(&mut stream, incoming, on_upgrade, now).await;
+    Ok(answer(stream, reply, routed.as_ref(), &configs).await)
+}
+
+async fn decide(
+    stream: &mut Stream,
+    incoming: Incoming,
+    on_upgrade: Option<OnUpgrade>,
+    now: Instant,
+) -> (Reply, Option<Routed>, RouteConfigs) {
+    let upgrade = match prepare(stream, on_upgrade) {
+        Ok(upgrade) => upgrade,
+        Err(reply) => return (Reply::local(reply), None, RouteConfigs::new()),
+    };
+    let random = stream.chain.worker.random();
+    let mut routed = find_route(stream, random);
+    let mut configs = route_configs(routed.as_ref());
+    let has_body = !http_body::Body::is_end_stream(&incoming) && upgrade.is_none();
+    if has_body {
+        let keep = retries(routed.as_ref()).then_some(stream.chain.buffer_limit);
+        stream.upload = Some(Upload::new(incoming, keep, now));
+    }
+    if !stream.chain.model.filters.is_empty() {
+        let ran = filters::on_request(stream, &mut configs, |stream| {
+            routed = find_route(stream, random);
+            route_configs(routed.as_ref())
+        })
+        .await;
+        if let Ran::Replied(reply) = ran {
+            return (Reply::Local(reply), routed, configs);
+        }
+    }
+    let reply = act(stream, routed.as_ref(), upgrade).await;
+    (reply, routed, configs)
+}
+
+/// Checks and cleans the request.
+fn prepare(stream: &mut Stream, on_upgrade: Option<OnUpgrade>) -> Result<Option<Upgrade>, LocalReply> {
+    let chain = stream.chain.clone();
+    let model = &chain.model;
+    let request = &mut stream.request;
+    let http1 = request.version != Version::HTTP_2;
+    if http1 && request.method != Method::CONNECT && request.uri.authority().is_some() {
+        target::into_origin_form(&mut request.uri, &mut request.headers);
+    } else if !http1 && request.uri.authority().is_some() {
+        request.headers.remove(HOST);
+    }
+    if request.version < Version::HTTP_11 && !model.accept_http_10 {
+        return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "low_version", ""));
+    }
+    if target::authority(request).is_empty() || request.headers.get_all(HOST).iter().nth(1).is_some() {
+        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "missing_host_header", ""));
+    }
+    normalize_path(model, request)?;
+    if model.strip_host_port {
+        let (host, port) = rewrite::host_and_port(target::authority(request));
+        if port.is_some() {
+            let host = host.to_owned();
+            target::set_authority(request, &host);
+        }
+    }
+    stream.grpc = is_grpc(&request.headers);
+    let connect = request.method == Method::CONNECT;
+    let kind = if connect { Some("connect".to_owned()) } else { headers::upgrade_type(&request.headers) };
+    let upgrade = kind.zip(on_upgrade).map(|(kind, client)| Upgrade { kind, client });
+    headers::remove_hop_by_hop(&mut request.headers, upgrade.is_some() && !connect);
+    let worker = &chain.worker;
+    let random = || u128::from(worker.random()) << 64 | u128::from(worker.random());
+    headers::sanitize_request(model, &stream.connection.info, &mut request.headers, &mut stream.info, random);
+    Ok(upgrade)
+}
+
+fn normalize_path(
+    model: &crate::model::HttpConnectionManager,
+    request: &mut http::request::Parts,
+) -> Result<(), LocalReply> {
+    if request.method == Method::CONNECT || !(model.normalize_path || model.merge_slashes) {
+        return Ok(());
+    }
+    let given = target::path(request);
+    let normal = if model.normalize_path {
+        path::normalize(given, model.merge_slashes)
+            .map_err(|_| LocalReply::new(StatusCode::BAD_REQUEST, "path_normalization_failed", ""))?
+    } else {
+        path::merge_only(given)
+    };
+    if let Cow::Owned(normal) = normal {
+        target::set_path(request, normal);
+    }
+    Ok(())
+}
+
+fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
+    let routes = stream.chain.routes()?;
+    let request = &stream.request;
+    let found = routes.find(&RouteInput {
+        authority: target::authority(request),
+        path: target::path(request),
+        method: request.method.as_str(),
+        headers: &request.headers,
+        scheme: target::scheme(request),
+        random,
+        tls: stream.connection.info.tls.as_deref(),
+        internal: false,
+    });
+    stream.info.route = found.as_ref().map(|f| f.route.clone());
+    let found = found?;
+    let weighted = match &found.route.action {
+        Action::Forward(forward) => match &forward.cluster {
+            ClusterSpecifier::Weighted(clusters) => Some(router::weighted(clusters, random)),
+            _ => None,
+        },
+        _ => None,
+    };
+    if stream.chain.keeps_headers {
+        stream.info.virtual_host = Some(found.virtual_host.name.as_str().into());
+    }
+    Some(Routed { routes, virtual_host: found.virtual_host, route: found.route, weighted })
+}
+
+fn retries(routed: Option<&Routed>) -> bool {
+    routed.is_some_and(|r| match &r.route.action {
+        Action::Forward(f) => f.retry.is_some() || r.virtual_host.retry.is_some() || !f.mirrors.is_empty(),
+        _ => false,
+    })
+}
+
+/// Per-route filter configurations, most specific first.
+fn route_configs(routed: Option<&Routed>) -> RouteConfigs {
+    let mut configs = RouteConfigs::new();
+    let Some(routed) = routed else { return configs };
+    let mut push = |config: &FilterConfigs| {
+        if !config.is_empty() {
+            configs.push(config.clone());
+        }
+    };
+    if let Some(cluster) = routed.weighted_cluster() {
+        push(&cluster.filter_config);
+    }
+    push(&routed.route.filter_config);
+    push(&routed.virtual_host.filter_config);
+    push(&routed.routes.table().filter_config);
+    configs
+}
+
+impl Routed {
+    /// The weighted cluster that was drawn.
+    pub(super) fn weighted_cluster(&self) -> Option<&crate::model::WeightedCluster> {
+        match &self.route.action {
+            Action::Forward(forward) => match &forward.cluster {
+                ClusterSpecifier::Weighted(clusters) => clusters.get(self.weighted?),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Levels of header edits, in order of application.
+    pub(super) fn edits(&self) -> edits::Levels<'_> {
+        let mut levels = edits::Levels::new();
+        let table = self.routes.table();
+        let all = [
+            self.weighted_cluster().map(|c| &c.edits),
+            Some(&self.route.edits),
+            Some(&self.virtual_host.edits),
+            Some(&table.edits),
+        ];
+        levels.extend(all.into_iter().flatten().filter(|e| !e.is_empty()));
+        if table.most_specific_edits_last {
+            levels.reverse();
+        }
+        levels
+    }
+}
+
+async fn act(stream: &mut Stream, routed: Option<&Routed>, upgrade: Option<Upgrade>) -> Reply {
+    let Some(routed) = routed else {
+        stream.chain.stats.no_route.inc();
+        let reply = LocalReply::new(StatusCode::NOT_FOUND, "route_not_found", "");
+        return Reply::local(reply.with_flags(ResponseFlags::NO_ROUTE));
+    };
+    match &routed.route.action {
+        Action::Forward(forward) => router::forward(stream, routed, forward, upgrade).await,
+        Action::Direct(direct) => {
+            stream.chain.stats.rq_direct_response.inc();
+            Reply::local(LocalReply::new(direct.status, "direct_response", direct.body.clone()))
+        }
+        Action::Redirect(redirect) => {
+            stream.chain.stats.rq_redirect.inc();
+            let request = &stream.request;
+            let (scheme, authority) = (target::scheme(request), target::authority(request));
+            let location = rewrite::location(&routed.route, redirect, scheme, authority, target::path(request));
+            let status = redirect.status.unwrap_or(StatusCode::MOVED_PERMANENTLY);
+            let mut reply = LocalReply::new(status, "direct_response", "");
+            if let Ok(location) = HeaderValue::try_from(location) {
+                reply.headers.insert(LOCATION, location);
+            }
+            Reply::local(reply)
+        }
+    }
+}
+
+/// The response for the client.
+async fn answer(
+    mut stream: Box<Stream>,
+    reply: Reply,
+    routed: Option<&Routed>,
+    configs: &RouteConfigs,
+) -> Response<Body> {
+    let (response, limits) = match reply {
+        Reply::Local(reply) => (local(&mut stream, *reply), Limits::default()),
+        Reply::Upstream(response, limits) => (response.map(Source::Upstream), limits),
+    };
+    let (mut parts, mut source) = response.into_parts();
+    if let Some(routed) = routed {
+        edit_response(&stream, routed, &mut parts.headers);
+    }
+    if stream.reached > 0
+        && let Ran::Replied(reply) = filters::on_response(&mut stream, &mut parts, configs).await
+    {
+        (parts, source) = local(&mut stream, *reply).into_parts();
+    }
+    let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    headers::remove_hop_by_hop(&mut parts.headers, switching);
+    headers::finish_response(&stream.chain.model, &stream.request.headers, &mut parts.headers);
+    if stream.request.version != Version::HTTP_2 && stream.connection.ending.get() && !switching {
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    stream.info.status = Some(parts.status.as_u16());
+    if stream.grpc {
+        stream.info.grpc_status = local_reply::grpc_status(&parts.headers);
+    }
+    if stream.chain.keeps_headers {
+        stream.response = Some(parts.headers.clone());
+    }
+    parts.version = stream.request.version;
+    let body = Body::Download(Download::new(source, stream, limits, Instant::now()));
+    Response::from_parts(parts, body)
+}
+
+fn local(stream: &mut Stream, reply: LocalReply) -> Response<Source> {
+    stream.info.flags.insert(reply.flags);
+    stream.info.details = Some(reply.details.clone());
+    let head = stream.request.method == Method::HEAD;
+    local_reply::response(reply, stream.grpc, head).map(Source::Local)
+}
+
+fn edit_response(stream: &Stream, routed: &Routed, response: &mut http::HeaderMap) {
+    for level in routed.edits() {
+        if level.response.is_empty() && level.response_remove.is_empty() {
+            continue;
+        }
+        let context = LogContext {
+            info: &stream.info,
+            request: Some(target::view(&stream.request)),
+            response: Some(response),
+            trailers: None,
+        };
+        let values = edits::response_values(level, &context, &stream.chain.worker);
+        edits::apply(response, &level.response_remove, values);
+    }
+}

@@ -1,0 +1,423 @@
+//! The router: from a route to a response of a host of its cluster, with retries, under the route's time limits.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use smallvec::SmallVec;
+
+use super::{
+    edits,
+    failure::{Failed, Reset},
+    manager::{Reply, Routed, Upgrade},
+    mirror, retry, rewrite,
+    stream::Stream,
+    target, tunnel,
+    watchdog::{Expired, Limits, watch},
+};
+use crate::{
+    access_log::LogContext,
+    balancer::PickContext,
+    body::Body,
+    cluster::{Host, Outcome},
+    filter::{LocalReply, ResponseFlags},
+    model::{ClusterSpecifier, Forward, HashPolicy, HostRewrite, RetryPolicy, WeightedCluster},
+    upstream::{LocalCluster, SendErrorKind, UpstreamBody},
+};
+
+/// Connections tried when one after another closes before the request is written.
+const MAX_UNSENT: u32 = 4;
+
+const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
+const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// The cluster drawn by weight.
+pub(super) fn weighted(clusters: &[WeightedCluster], random: u64) -> usize {
+    let total: u64 = clusters.iter().map(|c| u64::from(c.weight)).sum();
+    let mut at = if total == 0 { 0 } else { random % total };
+    for (index, cluster) in clusters.iter().enumerate() {
+        match at.checked_sub(u64::from(cluster.weight)) {
+            Some(rest) => at = rest,
+            None => return index,
+        }
+    }
+    0
+}
+
+/// Sends the request upstream.
+pub(super) async fn forward(
+    stream: &mut Stream,
+    routed: &Routed,
+    forward: &Forward,
+    upgrade: Option<Upgrade>,
+) -> Reply {
+    if let Some(upgrade) = &upgrade
+        && !may_upgrade(stream, forward, &upgrade.kind)
+    {
+        return Reply::local(LocalReply::new(StatusCode::FORBIDDEN, "upgrade_failed", ""));
+    }
+    let cluster = match find_cluster(stream, routed, forward) {
+        Ok(cluster) => cluster,
+        Err(reply) => return Reply::local(reply),
+    };
+    let handle = cluster.handle();
+    stream.info.cluster = Some(handle.config().name.clone());
+    stream.info.cluster_metadata = Some(handle.config().metadata.clone());
+    let limits = limits(stream, forward, upgrade.is_some());
+    prepare_request(stream, routed, forward, &limits);
+    mirror::send(stream, forward);
+    let policy = forward.retry.as_deref().or(routed.virtual_host.retry.as_deref());
+    let policy = policy.filter(|p| upgrade.is_none() && admits_request(p, stream));
+    let hash = hash(&forward.hash_policy, stream);
+    let random = stream.chain.worker.random();
+    let call = Call { routed, random, forward, cluster, policy, limits, hash, upgrade };
+    call.run(stream).await
+}
+
+fn may_upgrade(stream: &Stream, forward: &Forward, kind: &str) -> bool {
+    match forward.upgrades.iter().find(|(name, _)| name == kind) {
+        Some((_, on)) => *on,
+        None => stream.chain.model.upgrades.iter().any(|name| name == kind),
+    }
+}
+
+fn find_cluster(stream: &Stream, routed: &Routed, forward: &Forward) -> Result<Rc<LocalCluster>, LocalReply> {
+    let name: &str = match &forward.cluster {
+        ClusterSpecifier::Cluster(name) => name,
+        ClusterSpecifier::Header(header) => {
+            stream.request.headers.get(header).and_then(|v| v.to_str().ok()).unwrap_or("")
+        }
+        ClusterSpecifier::Weighted(_) => routed.weighted_cluster().map_or("", |c| &*c.name),
+    };
+    stream.chain.worker.upstreams.cluster(name).ok_or_else(|| {
+        stream.chain.stats.no_cluster.inc();
+        LocalReply::new(forward.cluster_not_found, "cluster_not_found", "").with_flags(ResponseFlags::NO_CLUSTER)
+    })
+}
+
+/// The route's limits. `grpc-timeout` counts where the route says so.
+fn limits(stream: &Stream, forward: &Forward, upgrade: bool) -> Limits {
+    let some = |time: Duration| (!time.is_zero()).then_some(time);
+    let model = &stream.chain.model;
+    let start = stream.info.timings.start;
+    let mut total = some(forward.timeout);
+    if let Some(cap) = forward.grpc_timeout_header_max.filter(|_| stream.grpc) {
+        let asked = stream.request.headers.get(GRPC_TIMEOUT).and_then(|v| retry::grpc_timeout(v.as_bytes()));
+        total = match asked {
+            Some(asked) => some(if cap.is_zero() { asked } else { asked.min(cap) }),
+            None => some(cap),
+        };
+    }
+    let life = forward.max_stream_duration.or(model.max_stream_duration).and_then(some);
+    Limits {
+        total: total.filter(|_| !upgrade),
+        idle: some(forward.idle_timeout.unwrap_or(model.stream_idle_timeout)),
+        life: life.map(|limit| start + limit),
+        attempt: None,
+        request: some(model.request_timeout).map(|limit| start + limit),
+    }
+}
+
+/// Header edits and rewrites, the same for every attempt.
+fn prepare_request(stream: &mut Stream, routed: &Routed, forward: &Forward, limits: &Limits) {
+    let worker = stream.chain.worker.clone();
+    for level in routed.edits() {
+        let context = LogContext {
+            info: &stream.info,
+            request: Some(target::view(&stream.request)),
+            response: None,
+            trailers: None,
+        };
+        let values = edits::request_values(level, &context, &worker);
+        edits::apply(&mut stream.request.headers, &level.request_remove, values);
+    }
+    let old_path = target::path(&stream.request);
+    if let Some(new) = rewrite::path(&routed.route, &forward.rewrite, old_path) {
+        if let Ok(old) = HeaderValue::try_from(old_path) {
+            stream.request.headers.insert(ORIGINAL_PATH, old);
+        }
+        target::set_path(&mut stream.request, new);
+    }
+    let host = routed.weighted_cluster().and_then(|c| c.host_rewrite.clone()).or_else(|| match &forward.host_rewrite {
+        HostRewrite::None | HostRewrite::Auto => None,
+        HostRewrite::Literal(host) => Some(host.clone()),
+        HostRewrite::Header(name) => stream.request.headers.get(name)?.to_str().ok().map(str::to_owned),
+        HostRewrite::PathRegex(pattern, substitution) => {
+            let path = target::path(&stream.request);
+            let path = path.split('?').next().unwrap_or("");
+            Some(pattern.replace_all(path, &*rewrite::replacement(substitution)).into_owned())
+        }
+    });
+    if let Some(host) = host {
+        rewrite_host(stream, forward, &host);
+    }
+    if let Some(total) = limits.total {
+        let millis = u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
+        stream.request.headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(millis));
+    }
+}
+
+fn rewrite_host(stream: &mut Stream, forward: &Forward, host: &str) {
+    if forward.append_x_forwarded_host
+        && let Ok(old) = HeaderValue::try_from(target::authority(&stream.request))
+    {
+        stream.request.headers.append(FORWARDED_HOST, old);
+    }
+    target::set_authority(&mut stream.request, host);
+}
+
+fn admits_request(policy: &RetryPolicy, stream: &Stream) -> bool {
+    let view = target::view(&stream.request);
+    policy.retriable_requests.is_empty() || policy.retriable_requests.iter().any(|m| m.matches(&view))
+}
+
+/// The hash for consistent balancing: the policies' hashes combined as Envoy combines them.
+fn hash(policies: &[HashPolicy], stream: &Stream) -> Option<u64> {
+    let xx = |text: &[u8]| xxhash_rust::xxh64::xxh64(text, 0);
+    let view = target::view(&stream.request);
+    let one = |policy: &HashPolicy| match policy {
+        HashPolicy::Header(name) => view.headers.get(name).map(|v| xx(v.as_bytes())),
+        HashPolicy::Cookie(name, ..) => cookie(view.headers, name).map(|v| xx(v.as_bytes())),
+        HashPolicy::SourceIp => Some(xx(stream.info.client.ip().to_string().as_bytes())),
+        HashPolicy::Query(name) => {
+            let query = view.path.split_once('?')?.1;
+            let value = query.split('&').find_map(|pair| match pair.split_once('=') {
+                Some((key, value)) if key == name => Some(value),
+                _ => None,
+            })?;
+            Some(xx(value.as_bytes()))
+        }
+    };
+    policies.iter().filter_map(one).reduce(|old, new| old.rotate_left(1) ^ new)
+}
+
+fn cookie<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get_all(http::header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';')).find_map(
+        |pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key == name).then(|| value.trim_matches('"'))
+        },
+    )
+}
+
+/// One request on its way through attempts.
+struct Call<'a> {
+    routed: &'a Routed,
+    random: u64,
+    forward: &'a Forward,
+    cluster: Rc<LocalCluster>,
+    policy: Option<&'a RetryPolicy>,
+    limits: Limits,
+    hash: Option<u64>,
+    upgrade: Option<Upgrade>,
+}
+
+impl Call<'_> {
+    async fn run(mut self, stream: &mut Stream) -> Reply {
+        match self.cluster.admit_request(self.forward.high_priority, false) {
+            Ok(permit) => stream.admitted[0] = Some(permit),
+            Err(_) => return Reply::local(Failed::Overflow.reply(false)),
+        }
+        let mut tried: SmallVec<[Arc<Host>; 4]> = SmallVec::new();
+        loop {
+            stream.info.attempts += 1;
+            let result = self.attempt(stream, &mut tried).await;
+            let failed = match result {
+                Ok(response) if !self.retry_response(stream, &response) => {
+                    return self.succeed(stream, response);
+                }
+                Ok(response) => {
+                    if !self.admit_retry(stream).await {
+                        return self.succeed(stream, response);
+                    }
+                    continue;
+                }
+                Err(failed) => failed,
+            };
+            stream.info.upstream_failure = failed.transport_reason();
+            self.count_failure(&failed);
+            let retries = failed.retry_kind().zip(self.policy).is_some_and(|(kind, p)| retry::on_failure(p.on, kind))
+                && self.has_budget(stream);
+            if !retries || !self.admit_retry(stream).await {
+                if let Failed::Expired(which) = &failed {
+                    stream.chain.stats.note_expired(*which);
+                }
+                return Reply::local(failed.reply(stream.info.attempts > 1));
+            }
+        }
+    }
+
+    /// Whether this response is to be dropped for another attempt.
+    fn retry_response(&self, stream: &Stream, response: &Response<UpstreamBody>) -> bool {
+        self.policy.is_some_and(|p| retry::on_response(p, response.status(), response.headers()))
+            && self.has_budget(stream)
+    }
+
+    fn has_budget(&self, stream: &Stream) -> bool {
+        self.policy.is_some_and(|p| stream.info.attempts <= p.num_retries)
+            && stream.upload.as_ref().is_none_or(|u| u.is_replayable())
+    }
+
+    /// Asks the retry breaker and waits the back-off. `false`: there is no retry.
+    async fn admit_retry(&self, stream: &mut Stream) -> bool {
+        let Some(policy) = self.policy else { return false };
+        let Ok(permit) = self.cluster.admit_request(self.forward.high_priority, true) else {
+            stream.info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
+            return false;
+        };
+        let pause = retry::back_off(policy, stream.info.attempts, stream.chain.worker.random());
+        let start = stream.info.timings.start;
+        let upload = stream.upload.clone();
+        let waited =
+            watch(tokio::time::sleep(pause), &self.limits, start, Instant::now(), upload.as_deref()).await.is_ok();
+        stream.admitted[1] = Some(permit);
+        self.cluster.handle().stats().upstream_rq_retry.inc();
+        waited
+    }
+
+    /// Picks a host and sends the request to it.
+    async fn attempt(
+        &mut self,
+        stream: &mut Stream,
+        tried: &mut SmallVec<[Arc<Host>; 4]>,
+    ) -> Result<Response<UpstreamBody>, Failed> {
+        let avoid = self.policy.is_some_and(|p| p.avoid_previous_hosts);
+        let host = self.cluster.pick(&PickContext {
+            hash: self.hash,
+            exclude: if avoid { tried } else { &[] },
+            host_selection_retries: self.policy.map_or(0, |p| p.host_selection_attempts),
+            attempt: 0,
+            original_dst: Some(stream.connection.info.local),
+        });
+        let Ok(host) = host else { return Err(Failed::NoHost) };
+        tried.push(host.clone());
+        stream.info.upstream_host = Some(host.name.clone());
+        stream.info.upstream_metadata = Some(host.metadata.clone());
+        let now = Instant::now();
+        let mut limits = self.limits;
+        limits.attempt = self.policy.and_then(|p| p.per_try_timeout).map(|limit| now + limit);
+        let (start, upload) = (stream.info.timings.start, stream.upload.clone());
+        let result = match watch(self.exchange(stream, &host), &limits, start, now, upload.as_deref()).await {
+            Ok(result) => result,
+            Err(which) => Err(Failed::Expired(which)),
+        };
+        self.report(&host, &result);
+        match result {
+            Err(Failed::Reset { .. }) if upload.is_some_and(|u| u.has_failed()) => Err(Failed::Client),
+            result => result,
+        }
+    }
+
+    async fn exchange(&mut self, stream: &mut Stream, host: &Arc<Host>) -> Result<Response<UpstreamBody>, Failed> {
+        let downstream = stream.request.version;
+        let mut unsent: Option<Box<Request<Body>>> = None;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let sender = self.cluster.http(host, Some(downstream), self.forward.high_priority).await?;
+            stream.info.upstream_tls = sender.info().tls.clone();
+            stream.info.upstream_local = sender.info().local;
+            let request = match unsent.take() {
+                Some(request) if (request.version() == Version::HTTP_2) == sender.is_http2() => *request,
+                _ => self.request(stream, host, sender.is_http2()),
+            };
+            stream.info.timings.upstream_start = Some(Instant::now());
+            match sender.send(request).await {
+                Ok(response) => {
+                    stream.info.timings.response_start = Some(Instant::now());
+                    return Ok(response);
+                }
+                // The pooled connection closed as it was taken: nothing was sent, another one will do.
+                Err(e) if e.kind == SendErrorKind::Unsent && tries < MAX_UNSENT => unsent = e.request,
+                Err(e) => return Err(e.into()),
+            }
+        }
+    }
+
+    /// The request for one attempt.
+    fn request(&self, stream: &mut Stream, host: &Host, http2: bool) -> Request<Body> {
+        if matches!(self.forward.host_rewrite, HostRewrite::Auto) && !host.hostname.is_empty() {
+            rewrite_host(stream, self.forward, &host.hostname);
+        }
+        if self.routed.virtual_host.include_attempt_count {
+            stream.request.headers.insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.attempts));
+        }
+        let scheme = target::scheme(&stream.request);
+        let kept = stream.chain.keeps_headers || self.has_budget(stream);
+        let mut headers = if kept { stream.request.headers.clone() } else { std::mem::take(&mut stream.request.headers) };
+        let body = match &stream.upload {
+            Some(upload) => Body::Upload(upload.next_attempt()),
+            None => Body::Empty,
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = stream.request.method.clone();
+        let mut uri = stream.request.uri.clone();
+        if http2 {
+            target::into_absolute_form(&mut uri, &mut headers, scheme);
+            *request.version_mut() = Version::HTTP_2;
+        } else {
+            target::into_origin_form(&mut uri, &mut headers);
+        }
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        request
+    }
+
+    fn count_failure(&self, failed: &Failed) {
+        let stats = self.cluster.handle().stats();
+        match failed {
+            Failed::Expired(Expired::Total) => stats.upstream_rq_timeout.inc(),
+            Failed::Expired(Expired::Attempt) => stats.upstream_rq_per_try_timeout.inc(),
+            Failed::Expired(Expired::Life) => stats.upstream_rq_max_duration_reached.inc(),
+            Failed::Reset { kind: Reset::Remote | Reset::Refused, .. } => stats.upstream_rq_rx_reset.inc(),
+            _ => {}
+        }
+    }
+
+    fn report(&self, host: &Arc<Host>, result: &Result<Response<UpstreamBody>, Failed>) {
+        let outcome = match result {
+            Ok(response) => Outcome::Status(response.status().as_u16()),
+            Err(Failed::Expired(Expired::Total | Expired::Attempt)) => Outcome::Timeout,
+            Err(Failed::Connect { .. }) => Outcome::ConnectFailed,
+            Err(Failed::Reset { .. }) => Outcome::Reset,
+            Err(_) => return,
+        };
+        self.cluster.report(host, outcome, self.random);
+    }
+
+    fn succeed(self, stream: &mut Stream, mut response: Response<UpstreamBody>) -> Reply {
+        stream.info.details = Some("via_upstream".into());
+        let exhausted = self.policy.is_some_and(|p| {
+            stream.info.attempts > p.num_retries
+                && p.num_retries > 0
+                && retry::on_response(p, response.status(), response.headers())
+        });
+        let stats = self.cluster.handle().stats();
+        if exhausted {
+            stream.info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT);
+            stats.upstream_rq_retry_limit_exceeded.inc();
+        } else if stream.info.attempts > 1 {
+            stats.upstream_rq_retry_success.inc();
+        }
+        let timings = &stream.info.timings;
+        if let Some((sent, received)) = timings.upstream_start.zip(timings.response_start) {
+            let time = received - sent;
+            stats.upstream_rq_time.record_ms(time);
+            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            response.headers_mut().insert(SERVICE_TIME, HeaderValue::from(millis));
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(upgrade) = self.upgrade
+        {
+            tunnel::upgraded(stream, upgrade, &mut response, self.limits.idle);
+        }
+        Reply::Upstream(Box::new(response), self.limits)
+    }
+}

@@ -1,0 +1,106 @@
+//! One request and its answer, from the first header to the last log line.
+
+use std::{any::Any, rc::Rc, time::Instant};
+
+use http::{HeaderMap, request};
+use smallvec::SmallVec;
+
+use super::{chain::HttpChain, connection::Connection, local_reply::grpc_status, upload::Upload};
+use crate::{
+    filter::{ResponseFlags, StreamInfo},
+    upstream::RequestPermit,
+};
+
+/// What a filter remembers between calls of one stream.
+pub(super) type FilterState = Option<Box<dyn Any>>;
+
+/// A stream. When it is dropped it is over: filters, logs and statistics are told, whatever the reason.
+pub(super) struct Stream {
+    /// Filter chain that serves it.
+    pub(super) chain: Rc<HttpChain>,
+    /// Connection it is on.
+    pub(super) connection: Rc<Connection>,
+    /// Facts.
+    pub(super) info: StreamInfo,
+    /// Request line and headers, as filters made them.
+    pub(super) request: request::Parts,
+    /// Request body, if there is one.
+    pub(super) upload: Option<Rc<Upload>>,
+    /// State of the filters.
+    pub(super) states: SmallVec<[FilterState; 4]>,
+    /// Filters that have seen the request.
+    pub(super) reached: usize,
+    /// Response headers, kept for logs.
+    pub(super) response: Option<HeaderMap>,
+    /// Response trailers, kept for logs.
+    pub(super) trailers: Option<HeaderMap>,
+    /// The request is gRPC.
+    pub(super) grpc: bool,
+    /// The answer was sent whole.
+    pub(super) complete: bool,
+    /// The request's and the retry's place in the circuit breakers.
+    pub(super) admitted: [Option<RequestPermit>; 2],
+}
+
+impl Stream {
+    /// A stream that begins now.
+    pub(super) fn begin(connection: Rc<Connection>, request: request::Parts, info: StreamInfo) -> Box<Self> {
+        let chain = connection.chain.clone();
+        connection.stream_begins();
+        chain.stats.request_begins(request.version);
+        Box::new(Self {
+            chain,
+            connection,
+            info,
+            request,
+            upload: None,
+            states: SmallVec::new(),
+            reached: 0,
+            response: None,
+            trailers: None,
+            grpc: false,
+            complete: false,
+            admitted: [None, None],
+        })
+    }
+
+    /// Remembers response trailers.
+    pub(super) fn note_trailers(&mut self, trailers: &HeaderMap) {
+        if self.grpc
+            && let Some(status) = grpc_status(trailers)
+        {
+            self.info.grpc_status = Some(status);
+        }
+        if self.chain.keeps_headers {
+            self.trailers = Some(trailers.clone());
+        }
+    }
+
+    fn finish(&mut self) {
+        let now = Instant::now();
+        let info = &mut self.info;
+        info.timings.end = Some(now);
+        if let Some(upload) = &self.upload {
+            info.bytes_received = upload.bytes();
+            info.timings.request_end = upload.ended();
+        }
+        if !self.complete && info.flags.is_empty() {
+            info.flags.insert(ResponseFlags::DOWNSTREAM_TERMINATION);
+            info.details = Some("downstream_remote_disconnect".into());
+            info.status = info.status.or(Some(0));
+        }
+        let chain = &self.chain;
+        for entry in &chain.model.filters[..self.reached] {
+            entry.filter.on_end(info);
+        }
+        chain.stats.request_ends(info, self.complete);
+        chain.log(self);
+        self.connection.stream_ends(now);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

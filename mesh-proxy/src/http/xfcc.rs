@@ -1,0 +1,111 @@
+//! `x-forwarded-client-cert`: what the client certificate of this connection says (`forward_client_cert_details`).
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{
+    filter::TlsInfo,
+    model::{ClientCertForwarding, HttpConnectionManager},
+};
+
+const XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
+
+/// Applies the setting to a request's headers.
+pub(super) fn apply(config: &HttpConnectionManager, tls: Option<&TlsInfo>, headers: &mut HeaderMap) {
+    let mutual = tls.filter(|tls| !tls.peer_chain.is_empty());
+    match config.forward_client_cert {
+        ClientCertForwarding::AlwaysForwardOnly => return,
+        ClientCertForwarding::Sanitize => {
+            headers.remove(XFCC);
+            return;
+        }
+        _ if mutual.is_none() => {
+            headers.remove(XFCC);
+            return;
+        }
+        ClientCertForwarding::ForwardOnly => return,
+        ClientCertForwarding::AppendForward | ClientCertForwarding::SanitizeSet => {}
+    }
+    let Some(tls) = mutual else { return };
+    let mut element = element(config, tls);
+    if config.forward_client_cert == ClientCertForwarding::AppendForward
+        && let Some(old) = headers.get(XFCC).and_then(|v| v.to_str().ok())
+    {
+        element = format!("{old},{element}");
+    }
+    if let Ok(value) = HeaderValue::try_from(element) {
+        headers.insert(XFCC, value);
+    }
+}
+
+fn element(config: &HttpConnectionManager, tls: &TlsInfo) -> String {
+    let mut parts = Vec::new();
+    parts.extend(tls.local_uris.first().map(|uri| format!("By={uri}")));
+    parts.push(format!("Hash={}", tls.peer_fingerprint));
+    if config.xfcc_cert
+        && let Some(leaf) = tls.peer_chain.first()
+    {
+        parts.push(format!("Cert=\"{}\"", url_encoded_pem(leaf)));
+    }
+    if config.xfcc_chain {
+        let chain: String = tls.peer_chain.iter().map(|c| url_encoded_pem(c)).collect();
+        parts.push(format!("Chain=\"{chain}\""));
+    }
+    if config.xfcc_subject {
+        parts.push(format!("Subject=\"{}\"", tls.peer_subject.replace('\\', "\\\\").replace('"', "\\\"")));
+    }
+    if config.xfcc_uri {
+        if tls.peer_uris.is_empty() {
+            parts.push("URI=".into());
+        }
+        parts.extend(tls.peer_uris.iter().map(|uri| format!("URI={uri}")));
+    }
+    if config.xfcc_dns {
+        parts.extend(tls.peer_dns.iter().map(|dns| format!("DNS={dns}")));
+    }
+    parts.join(";")
+}
+
+fn url_encoded_pem(der: &[u8]) -> String {
+    let mut out = String::from("-----BEGIN%20CERTIFICATE-----%0A");
+    for line in base64(der).as_bytes().chunks(64) {
+        for b in line {
+            match b {
+                b'+' => out.push_str("%2B"),
+                b'/' => out.push_str("%2F"),
+                b'=' => out.push_str("%3D"),
+                b => out.push(char::from(*b)),
+            }
+        }
+        out.push_str("%0A");
+    }
+    out.push_str("-----END%20CERTIFICATE-----%0A");
+    out
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let n = chunk.iter().fold(0_u32, |n, b| n << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            if i <= chunk.len() {
+                out.push(char::from(ALPHABET[(n >> (18 - 6 * i)) as usize & 63]));
+            } else {
+                out.push('=');
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_of_rfc_4648() {
+        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+    }
+}

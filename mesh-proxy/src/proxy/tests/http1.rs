@@ -1,0 +1,247 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{GET, Plane, cluster, echo, forwarding, http_server, raw, routing};
+use crate::{
+    model::{Action, DirectResponse, HostRewrite, PathRewrite, Redirect, RetryOn},
+    testing,
+};
+
+#[tokio::test]
+async fn forwards_and_cleans_headers() {
+    let upstream = http_server(echo).await;
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[upstream])]).await;
+    let request = "POST /a/../b?q=1 HTTP/1.1\r\nHost: a\r\nConnection: close, x-hop\r\nX-Hop: 1\r\n\
+        x-envoy-max-retries: 3\r\ncontent-length: 5\r\n\r\nhello";
+    let answer = raw(plane.connect("l").await, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("server: envoy\r\n"), "{answer}");
+    assert!(answer.contains("x-envoy-upstream-service-time: "), "{answer}");
+    assert!(answer.contains("POST /b?q=1 HTTP/1.1\n"), "{answer}");
+    assert!(answer.contains("host: a\n"), "{answer}");
+    assert!(answer.contains("x-request-id: "), "{answer}");
+    assert!(answer.contains("x-forwarded-proto: http\n"), "{answer}");
+    assert!(answer.contains("x-envoy-expected-rq-timeout-ms: 15000\n"), "{answer}");
+    assert!(!answer.contains("x-hop") && !answer.contains("max-retries"), "{answer}");
+    assert!(answer.ends_with("\nhello"), "{answer}");
+    plane.until("http.test.downstream_rq_2xx", 1).await;
+    assert_eq!(plane.stat("cluster.c.upstream_rq_total"), 1);
+}
+
+#[tokio::test]
+async fn keep_alive_reuses_both_connections() {
+    let upstream = http_server(echo).await;
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[upstream])]).await;
+    let mut client = plane.connect("l").await;
+    client.write_all(b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 4096];
+    let n = client.read(&mut answer).await.unwrap();
+    assert!(answer[..n].starts_with(b"HTTP/1.1 200 OK"));
+    let answer = raw(client, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert_eq!(plane.stat("cluster.c.upstream_cx_total"), 1);
+    assert_eq!(plane.stat("http.test.downstream_cx_total"), 1);
+}
+
+#[tokio::test]
+async fn local_answers() {
+    let direct = routing(Action::Direct(DirectResponse { status: StatusCode::IM_A_TEAPOT, body: "tea".into() }));
+    let plane = Plane::start(vec![direct], vec![]).await;
+    let answer = raw(plane.connect("l").await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 418"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\ntea"), "{answer}");
+
+    let redirect = Redirect { scheme: Some("https".into()), ..Redirect::default() };
+    plane.update(vec![routing(Action::Redirect(Box::new(redirect)))], vec![]).await;
+    let answer = raw(plane.connect("l").await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 301") && answer.contains("location: https://a/\r\n"), "{answer}");
+
+    plane.update(vec![forwarding(|_| {})], vec![]).await;
+    let answer = raw(plane.connect("l").await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    plane.update(vec![forwarding(|_| {})], vec![cluster(&[])]).await;
+    let answer = raw(plane.connect("l").await, GET).await;
+    assert!(answer.ends_with("no healthy upstream"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_told_as_envoy_does() {
+    let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[unused])]).await;
+    let answer = raw(plane.connect("l").await, GET).await;
+    let body = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, \
+        transport failure reason: delayed connect error: Connection refused";
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with(body), "{answer}");
+}
+
+#[tokio::test]
+async fn rewrites_path_and_host() {
+    let upstream = http_server(echo).await;
+    let listener = forwarding(|f| {
+        f.rewrite = PathRewrite::Prefix("/api/".into());
+        f.host_rewrite = HostRewrite::Literal("b.com".into());
+    });
+    let plane = Plane::start(vec![listener], vec![cluster(&[upstream])]).await;
+    let answer = raw(plane.connect("l").await, "GET /x HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.contains("GET /api/x HTTP/1.1\n") && answer.contains("host: b.com\n"), "{answer}");
+    assert!(answer.contains("x-envoy-original-path: /x\n"), "{answer}");
+}
+
+/// Fails `n` times, then echoes.
+fn failing(n: u32) -> (Arc<AtomicU32>, impl super::AsyncAnswer) {
+    let count = Arc::new(AtomicU32::new(0));
+    let seen = count.clone();
+    let answer = move |request: Request<Incoming>| {
+        let fail = seen.fetch_add(1, SeqCst) < n;
+        async move {
+            if !fail {
+                return echo(request).await;
+            }
+            let _ = http_body_util::BodyExt::collect(request.into_body()).await;
+            let mut response = Response::new(Full::new(Bytes::from_static(b"bad")));
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response
+        }
+    };
+    (count, answer)
+}
+
+#[tokio::test]
+async fn retries_with_the_body() {
+    let (count, answer) = failing(2);
+    let upstream = http_server(answer).await;
+    let on = RetryOn { five_xx: true, ..RetryOn::default() };
+    let listener = forwarding(|f| f.retry = Some(Arc::new(testing::retry(on, 2))));
+    let plane = Plane::start(vec![listener], vec![cluster(&[upstream])]).await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n\
+        3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n";
+    let answer = raw(plane.connect("l").await, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\nabcdef"), "{answer}");
+    assert_eq!(count.load(SeqCst), 3);
+    assert_eq!(plane.stat("cluster.c.upstream_rq_retry"), 2);
+}
+
+#[tokio::test]
+async fn retries_run_out() {
+    let (count, answer) = failing(9);
+    let upstream = http_server(answer).await;
+    let on = RetryOn { five_xx: true, ..RetryOn::default() };
+    let listener = forwarding(|f| f.retry = Some(Arc::new(testing::retry(on, 1))));
+    let plane = Plane::start(vec![listener], vec![cluster(&[upstream])]).await;
+    let answer = raw(plane.connect("l").await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("bad"), "{answer}");
+    assert_eq!(count.load(SeqCst), 2);
+    assert_eq!(plane.stat("cluster.c.upstream_rq_retry_limit_exceeded"), 1);
+}
+
+#[tokio::test]
+async fn a_slow_upstream_times_out() {
+    let upstream = http_server(|_| async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        Response::new(Full::default())
+    })
+    .await;
+    let listener = forwarding(|f| f.timeout = Duration::from_millis(30));
+    let plane = Plane::start(vec![listener], vec![cluster(&[upstream])]).await;
+    let answer = raw(plane.connect("l").await, GET).await;
+    assert!(answer.starts_with("HTTP/1.1 504") && answer.ends_with("upstream request timeout"), "{answer}");
+    plane.until("cluster.c.upstream_rq_timeout", 1).await;
+    plane.until("cluster.c.upstream_rq_active", 0).await;
+}
+
+#[tokio::test]
+async fn grpc_gets_trailers_only() {
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[])]).await;
+    let request =
+        "POST /s/m HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n";
+    let answer = raw(plane.connect("l").await, request).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("grpc-status: 14\r\n"), "{answer}");
+    assert!(answer.contains("grpc-message: no healthy upstream\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn ambiguous_framing_is_refused() {
+    let upstream = http_server(echo).await;
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[upstream])]).await;
+    for head in [
+        "content-length: 3\r\ncontent-length: 4\r\n",
+        "content-length: 3, 4\r\n",
+        "content-length: +3\r\n",
+        "content-length: 3\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\ncontent-length: 3\r\n",
+        "transfer-encoding: chunked, identity\r\n",
+        "transfer-encoding : chunked\r\n",
+        "transfer-encoding: xchunked\r\n",
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nhost: a\r\n{head}\r\nabc");
+        let answer = raw(plane.connect("l").await, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{head:?}: {answer}");
+    }
+    for request in ["GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n"] {
+        let closing = request.replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+        let answer = raw(plane.connect("l").await, &closing).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{request:?}: {answer}");
+    }
+    assert_eq!(plane.stat("cluster.c.upstream_rq_total"), 0);
+}
+
+#[tokio::test]
+async fn an_upgrade_carries_bytes_both_ways() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        let n = socket.read(&mut head).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..n]).to_lowercase();
+        assert!(head.contains("upgrade: websocket") && head.contains("connection: upgrade"), "{head}");
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+        socket.write_all(answer.as_bytes()).await.unwrap();
+        let mut ping = [0; 4];
+        socket.read_exact(&mut ping).await.unwrap();
+        socket.write_all(&ping).await.unwrap();
+    });
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[upstream])]).await;
+    let mut client = plane.connect("l").await;
+    let request = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 4096];
+    let n = client.read(&mut answer).await.unwrap();
+    let head = String::from_utf8_lossy(&answer[..n]);
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    client.write_all(b"ping").await.unwrap();
+    let mut pong = [0; 4];
+    client.read_exact(&mut pong).await.unwrap();
+    assert_eq!(&pong, b"ping");
+    drop(client);
+    plane.until("http.test.downstream_cx_upgrades_active", 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_frees_the_upstream() {
+    let upstream = http_server(|_| async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        Response::new(Full::default())
+    })
+    .await;
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[upstream])]).await;
+    let mut client = plane.connect("l").await;
+    client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    plane.until("cluster.c.upstream_rq_active", 1).await;
+    drop(client);
+    plane.until("cluster.c.upstream_rq_active", 0).await;
+    plane.until("http.test.downstream_rq_active", 0).await;
+    plane.until("http.test.downstream_rq_rx_reset", 1).await;
+}

@@ -1,0 +1,212 @@
+//! Configuration values for tests, as short as can be.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::StatusCode;
+use indexmap::IndexMap;
+
+use crate::{
+    cluster::{ClusterDeps, ClusterHandle},
+    model::{
+        Action, Address, Assignment, CircuitBreakers, ClientCertForwarding, Cluster, ClusterKind, ClusterSpecifier,
+        Codec, Endpoint, FilterChain, FilterChainMatch, FilterConfigs, Forward, HeaderEdits, HealthStatus, HostRewrite,
+        HttpConnectionManager, HttpProtocol, LbPolicy, Listener, ListenerFilters, Locality, LocalityEndpoints,
+        Metadata, PathMatch, PathRewrite, PoolOptions, RetryOn, RetryPolicy, Route, RouteMatch, RouteSource,
+        RouteTable, ServerHeader, TcpProxy, TerminalFilter, UpstreamSocket, VirtualHost,
+    },
+    state::Snapshot,
+};
+
+pub(crate) fn manager(routes: RouteTable) -> HttpConnectionManager {
+    HttpConnectionManager {
+        stat_prefix: "test".into(),
+        codec: Codec::Auto,
+        routes: RouteSource::Inline(Arc::new(routes)),
+        filters: vec![],
+        server_name: "envoy".into(),
+        server_header: ServerHeader::Overwrite,
+        use_remote_address: false,
+        xff_trusted_hops: 0,
+        skip_xff_append: false,
+        via: String::new(),
+        generate_request_id: true,
+        preserve_external_request_id: false,
+        always_set_request_id_in_response: false,
+        forward_client_cert: ClientCertForwarding::Sanitize,
+        xfcc_subject: false,
+        xfcc_uri: false,
+        xfcc_dns: false,
+        xfcc_cert: false,
+        xfcc_chain: false,
+        normalize_path: true,
+        merge_slashes: false,
+        strip_host_port: false,
+        idle_timeout: Duration::from_secs(3600),
+        max_connection_duration: None,
+        max_stream_duration: None,
+        stream_idle_timeout: Duration::from_secs(300),
+        request_timeout: Duration::ZERO,
+        request_headers_timeout: Duration::ZERO,
+        drain_timeout: Duration::from_secs(5),
+        max_request_headers_bytes: 60 * 1024,
+        max_headers_count: 100,
+        max_requests_per_connection: None,
+        http2_max_concurrent_streams: 1024,
+        http2_stream_window: 1 << 20,
+        http2_connection_window: 1 << 20,
+        accept_http_10: false,
+        upgrades: vec!["websocket".into()],
+        access_log: vec![],
+        tracing_enabled: false,
+    }
+}
+
+pub(crate) fn retry(on: RetryOn, num_retries: u32) -> RetryPolicy {
+    RetryPolicy {
+        on,
+        num_retries,
+        per_try_timeout: None,
+        per_try_idle_timeout: None,
+        base_interval: Duration::from_millis(1),
+        max_interval: Duration::from_millis(2),
+        avoid_previous_hosts: false,
+        host_selection_attempts: 1,
+        retriable_statuses: vec![],
+        retriable_headers: vec![],
+        retriable_requests: vec![],
+    }
+}
+
+pub(crate) fn forward(cluster: &str) -> Forward {
+    Forward {
+        cluster: ClusterSpecifier::Cluster(cluster.into()),
+        cluster_not_found: StatusCode::SERVICE_UNAVAILABLE,
+        rewrite: PathRewrite::None,
+        host_rewrite: HostRewrite::None,
+        append_x_forwarded_host: false,
+        timeout: Duration::from_secs(15),
+        idle_timeout: None,
+        max_stream_duration: None,
+        grpc_timeout_header_max: None,
+        retry: None,
+        mirrors: vec![],
+        hash_policy: vec![],
+        high_priority: false,
+        upgrades: vec![],
+        metadata_match: None,
+    }
+}
+
+pub(crate) fn route(prefix: &str, action: Action) -> Arc<Route> {
+    Arc::new(Route {
+        name: String::new(),
+        matches: RouteMatch {
+            path: PathMatch::Prefix(prefix.into()),
+            ignore_case: false,
+            headers: vec![],
+            query: vec![],
+            grpc: false,
+            fraction: None,
+            tls_presented: None,
+            tls_validated: None,
+        },
+        action,
+        edits: HeaderEdits::default(),
+        filter_config: FilterConfigs::default(),
+        metadata: Metadata::default(),
+    })
+}
+
+pub(crate) fn table(routes: Vec<Arc<Route>>) -> RouteTable {
+    let all = VirtualHost { name: "all".into(), domains: vec!["*".into()], routes, ..VirtualHost::default() };
+    RouteTable { name: "r".into(), virtual_hosts: vec![Arc::new(all)], ..RouteTable::default() }
+}
+
+pub(crate) fn tcp(cluster: &str) -> TcpProxy {
+    TcpProxy {
+        stat_prefix: "tcp".into(),
+        clusters: vec![(cluster.into(), 1)],
+        idle_timeout: Duration::from_secs(3600),
+        max_connect_attempts: 1,
+        max_downstream_duration: None,
+        access_log: vec![],
+    }
+}
+
+pub(crate) fn chain(terminal: TerminalFilter) -> FilterChain {
+    FilterChain {
+        name: String::new(),
+        matches: FilterChainMatch::default(),
+        tls: None,
+        tls_timeout: Duration::from_secs(5),
+        filters: vec![],
+        terminal,
+    }
+}
+
+/// A listener on 127.0.0.1, port chosen by the kernel.
+pub(crate) fn listener(name: &str, chains: Vec<FilterChain>) -> Listener {
+    Listener {
+        name: name.into(),
+        addresses: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))],
+        bind_to_port: true,
+        use_original_dst: false,
+        listener_filters: ListenerFilters::default(),
+        listener_filters_timeout: Duration::from_secs(15),
+        continue_on_timeout: false,
+        filter_chains: chains.into_iter().map(Arc::new).collect(),
+        default_filter_chain: None,
+        buffer_limit: 1 << 20,
+        backlog: None,
+        reuse_port: true,
+        inbound: None,
+        stat_prefix: String::new(),
+        metadata: Metadata::default(),
+        access_log: vec![],
+        max_connections: None,
+    }
+}
+
+pub(crate) fn cluster(name: &str, hosts: &[SocketAddr], protocol: HttpProtocol) -> Cluster {
+    let endpoint = |addr: &SocketAddr| Endpoint {
+        address: Address::Tcp(*addr),
+        hostname: String::new(),
+        weight: 1,
+        health: HealthStatus::Healthy,
+        metadata: Metadata::default(),
+    };
+    let localities = vec![LocalityEndpoints {
+        locality: Locality::default(),
+        priority: 0,
+        weight: None,
+        endpoints: hosts.iter().map(endpoint).collect(),
+    }];
+    let assignment = Assignment { name: name.into(), localities, ..Assignment::default() };
+    Cluster {
+        name: name.into(),
+        stat_name: name.into(),
+        kind: ClusterKind::Static(Arc::new(assignment)),
+        lb: LbPolicy::RoundRobin,
+        connect_timeout: Duration::from_secs(5),
+        circuit_breakers: CircuitBreakers::default(),
+        outlier: None,
+        socket: UpstreamSocket::Plain,
+        socket_matches: vec![],
+        protocol,
+        pool: PoolOptions::default(),
+        buffer_limit: 1 << 20,
+        panic_threshold: 50.0,
+        close_connections_on_set_change: false,
+        locality_weighted: false,
+        source_address: None,
+        metadata: Metadata::default(),
+    }
+}
+
+pub(crate) fn snapshot(version: u64, listeners: Vec<Listener>, clusters: Vec<Cluster>, deps: &ClusterDeps) -> Arc<Snapshot> {
+    let listeners: IndexMap<Arc<str>, Arc<Listener>> =
+        listeners.into_iter().map(|l| (l.name.as_str().into(), Arc::new(l))).collect();
+    let clusters =
+        clusters.into_iter().map(|c| (c.name.clone(), ClusterHandle::new(Arc::new(c), deps))).collect();
+    Arc::new(Snapshot { listeners: Arc::new(listeners), routes: Arc::default(), clusters: Arc::new(clusters), version })
+}
