@@ -19,10 +19,12 @@
 //! - [`tls`]: TLS by rustls with secrets that swap live.
 //! - [`filters`]: the built-in filters.
 //! - [`stats`]: counters, gauges and histograms under Envoy's names.
+//! - [`admin`]: the administration interface.
 //! - [`istio`]: Istio's standard metrics.
 //! - [`access_log`]: lines about streams, with Envoy's command operators.
 
 pub mod access_log;
+pub mod admin;
 pub mod balancer;
 mod body;
 pub mod cluster;
