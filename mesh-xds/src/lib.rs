@@ -28,6 +28,8 @@ pub mod resources;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod store;
+#[cfg(feature = "test-util")]
+pub mod testing;
 #[cfg(feature = "translate")]
 pub mod translate;
 

@@ -42,6 +42,10 @@ pub struct StreamLimits {
     pub max_types: usize,
     /// Names one stream may subscribe to, per type. Default 100 000.
     pub max_names: usize,
+    /// Bytes of one name. Default 4096.
+    pub max_name_bytes: usize,
+    /// Bytes of a refusal's message that are kept; the rest is cut off. Default 4096.
+    pub max_message_bytes: usize,
     /// How long a change may wait for the acknowledgement of what it refers to, and a removal for that of what refers
     /// to it. Default 15 s: Envoy acknowledges clusters when they are warm, which its `initial_fetch_timeout` bounds
     /// with the same figure.
@@ -50,7 +54,13 @@ pub struct StreamLimits {
 
 impl Default for StreamLimits {
     fn default() -> Self {
-        Self { max_types: 64, max_names: 100_000, max_hold: Duration::from_secs(15) }
+        Self {
+            max_types: 64,
+            max_names: 100_000,
+            max_name_bytes: 4096,
+            max_message_bytes: 4096,
+            max_hold: Duration::from_secs(15),
+        }
     }
 }
 
@@ -67,6 +77,14 @@ pub enum Violation {
     /// More names than [`StreamLimits::max_names`].
     #[error("more than {limit} names subscribed of {type_url}")]
     TooManyNames {
+        /// The type.
+        type_url: TypeUrl,
+        /// The limit.
+        limit: usize,
+    },
+    /// A name longer than [`StreamLimits::max_name_bytes`].
+    #[error("a name of {type_url} is longer than {limit} bytes")]
+    NameTooLong {
         /// The type.
         type_url: TypeUrl,
         /// The limit.

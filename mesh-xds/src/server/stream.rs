@@ -129,6 +129,10 @@ impl Drop for Ending {
 
 impl Session {
     async fn admit(inner: &Arc<Inner>, kind: Kind, peer: PeerInfo, node: Node) -> Result<Self, Code> {
+        if node.id().as_str().len() > inner.limits.stream.max_name_bytes {
+            add(&inner.metrics.streams_refused, 1);
+            return Err(Code::invalid_argument("node.id is too long"));
+        }
         let mut info = StreamInfo {
             id: inner.stream_id(),
             node,

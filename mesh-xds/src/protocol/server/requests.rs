@@ -14,6 +14,7 @@ impl ServerStream {
     /// # Errors
     /// [`Violation`]: the stream must end.
     pub fn handle(&mut self, request: &Request, set: &dyn ResourceSet, now: Instant) -> Result<(), Violation> {
+        self.check_names(request)?;
         let (index, first) = self.state_of(request)?;
         let Self { variant, types, events, limits, .. } = self;
         let state = &mut types[index];
@@ -26,10 +27,21 @@ impl ServerStream {
                     return Ok(());
                 }
             } else if state.in_flight.is_some() {
-                state.settle(request.error.as_deref(), set, *variant, now, events);
+                let error = request.error.as_deref().map(|m| clip(m, limits.max_message_bytes));
+                state.settle(error, set, *variant, now, events);
             }
         }
         state.subscribe(request, set, *variant, first, limits, events)
+    }
+
+    fn check_names(&self, request: &Request) -> Result<(), Violation> {
+        let limit = self.limits.max_name_bytes;
+        let mut names = request.names.iter().chain(&request.unsubscribe).chain(request.initial_versions.keys());
+        if request.type_url.as_str().len() > limit || names.any(|n| n.as_str().len() > limit) {
+            let type_url = clip(request.type_url.as_str(), 256).into();
+            return Err(Violation::NameTooLong { type_url, limit });
+        }
+        Ok(())
     }
 
     fn state_of(&mut self, request: &Request) -> Result<(usize, bool), Violation> {
@@ -47,6 +59,11 @@ impl ServerStream {
         self.types.insert(index, state);
         Ok((index, true))
     }
+}
+
+/// At most `limit` bytes of `text`, cut between characters.
+fn clip(text: &str, limit: usize) -> &str {
+    &text[..text.floor_char_boundary(limit)]
 }
 
 impl TypeState {

@@ -464,12 +464,24 @@ fn a_whole_set_in_transit_shows_what_must_wait_as_it_was() {
 
 #[test]
 fn limits_end_the_stream() {
-    let limits = StreamLimits { max_types: 1, max_names: 2, ..Default::default() };
+    let limits = StreamLimits { max_types: 1, max_names: 2, max_name_bytes: 100, ..Default::default() };
     let mut stream = ServerStream::new(Variant::Delta, 0, limits);
     let set = Set::default();
     let mut send = |request: &Request| stream.handle(request, &set, Instant::now());
     assert_eq!(send(&request(&"".into(), &[])), Err(Violation::NoType));
     assert_eq!(send(&request(&EDS, &["a", "b"])), Ok(()));
+    let long = send(&request(&EDS, &[&"x".repeat(101)]));
+    assert_eq!(long, Err(Violation::NameTooLong { type_url: EDS, limit: 100 }));
     assert_eq!(send(&request(&CDS, &[])), Err(Violation::TooManyTypes(1)));
     assert_eq!(send(&request(&EDS, &["c"])), Err(Violation::TooManyNames { type_url: EDS, limit: 2 }));
+}
+
+#[test]
+fn a_refusals_message_is_kept_in_part() {
+    let mut bench = with(Variant::Delta, &[(&CDS, "a")]);
+    bench.send(&request(&CDS, &[]));
+    bench.pushed();
+    bench.answer(&CDS, &[], Some(&"ä".repeat(5000)));
+    let kept = bench.stream.report()[0].last_error.clone().unwrap();
+    assert_eq!(kept.len(), 4096);
 }
