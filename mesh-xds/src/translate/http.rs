@@ -68,7 +68,8 @@ pub(super) fn manager(key: HttpKey<'_>) -> Filter {
         filters.push(proto::http_filter("envoy.filters.http.fault", &HttpFault::default()));
     }
     if key.cors {
-        filters.push(proto::http_filter("envoy.filters.http.cors", &Cors {}));
+        let cors = proto::http_filter("envoy.filters.http.cors", &Cors {});
+        filters.push(HttpFilter { is_optional: true, ..cors });
     }
     filters.push(proto::http_filter("envoy.filters.http.router", &Router::default()));
     let takes_certificates = key.side != Side::Outbound;

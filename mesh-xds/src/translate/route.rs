@@ -120,7 +120,7 @@ fn route(key: &RouteKey<'_>, rule: &HttpRoute, request: Option<&HttpMatchRequest
         route.typed_per_filter_config.append(&mut proto::typed(fault::FILTER, &fault));
     }
     if let Some(policy) = &rule.cors_policy {
-        route.typed_per_filter_config.append(&mut proto::typed(cors::FILTER, &cors::policy(policy)));
+        route.typed_per_filter_config.append(&mut proto::typed(cors::FILTER, &cors::config(policy)));
     }
     Some(route)
 }

@@ -1,15 +1,28 @@
 //! Cross-origin rules. Source: Istio's `CorsPolicy`.
 
 use mesh_config::model::{CorsPolicy as Settings, StringMatch, UnmatchedPreflights};
-use mesh_xds_api::envoy::{extensions::filters::http::cors::v3::CorsPolicy, r#type::matcher::v3::StringMatcher};
+use mesh_xds_api::{
+    any,
+    envoy::{
+        config::route::v3::FilterConfig, extensions::filters::http::cors::v3::CorsPolicy,
+        r#type::matcher::v3::StringMatcher,
+    },
+};
 
 use crate::translate::proto;
 
 /// Name of the filter that applies the rules.
 pub(super) const FILTER: &str = "envoy.filters.http.cors";
 
-/// The rules in Envoy's form.
-pub(super) fn policy(settings: &Settings) -> CorsPolicy {
+/// The rules as configuration of the filter for one route.
+///
+/// Filter and configuration are marked optional: a data plane without the filter leaves preflights to the application,
+/// which is no reason to refuse the routes of everybody else. It is the browser that enforces the rules.
+pub(super) fn config(settings: &Settings) -> FilterConfig {
+    FilterConfig { config: Some(any::pack(&policy(settings))), is_optional: true, ..Default::default() }
+}
+
+fn policy(settings: &Settings) -> CorsPolicy {
     let exact =
         settings.allow_origin.iter().map(|text| if text == "*" { proto::anything() } else { proto::exact(text) });
     CorsPolicy {
