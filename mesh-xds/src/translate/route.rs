@@ -103,7 +103,7 @@ fn route(key: &RouteKey<'_>, rule: &HttpRoute, request: Option<&HttpMatchRequest
         name: route_name(rule, request),
         r#match: Some(request.map_or_else(everything, condition::route_match)),
         metadata: Some(super::config_metadata(key.object)),
-        action: Some(action::action(key, rule)?),
+        action: Some(action::action(key, rule, request.and_then(|request| request.uri.as_ref()))?),
         ..Default::default()
     };
     if let Some(headers) = &rule.headers {

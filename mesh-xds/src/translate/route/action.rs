@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use mesh_config::model::{
     HttpDirectResponse, HttpMirrorPolicy, HttpRedirect, HttpRewrite, HttpRoute, HttpRouteDestination, Percent,
-    RedirectPort,
+    RedirectPort, StringMatch,
 };
 use mesh_xds_api::envoy::{
     config::{
@@ -25,7 +25,7 @@ use super::{RouteKey, headers, retry};
 use crate::translate::proto;
 
 /// The action of `rule`; `None` if it has none that is carried out (a delegate).
-pub(super) fn action(key: &RouteKey<'_>, rule: &HttpRoute) -> Option<Action> {
+pub(super) fn action(key: &RouteKey<'_>, rule: &HttpRoute, uri: Option<&StringMatch>) -> Option<Action> {
     if let Some(to) = &rule.redirect {
         return Some(Action::Redirect(redirect(to)));
     }
@@ -51,7 +51,7 @@ pub(super) fn action(key: &RouteKey<'_>, rule: &HttpRoute) -> Option<Action> {
         ..Default::default()
     };
     if let Some(change) = &rule.rewrite {
-        rewrite(change, &mut forward);
+        rewrite(change, matches!(uri, Some(StringMatch::Regex(_))), &mut forward);
     }
     destine(key, &taken, &mut forward);
     Some(Action::Route(forward))
@@ -97,15 +97,23 @@ fn destine(key: &RouteKey<'_>, taken: &[&HttpRouteDestination], forward: &mut Ro
     });
 }
 
-fn rewrite(change: &HttpRewrite, forward: &mut RouteAction) {
+fn rewrite(change: &HttpRewrite, by_regex: bool, forward: &mut RouteAction) {
     if let Some(regex) = &change.uri_regex_rewrite {
         forward.regex_rewrite = Some(RegexMatchAndSubstitute {
             pattern: Some(proto::regex(&regex.pattern)),
             substitution: regex.rewrite.clone(),
         });
     } else if let Some(uri) = change.uri.as_ref().filter(|uri| !uri.is_empty()) {
-        // Envoy replaces what the condition matched: the prefix, or the whole path of exact and regular conditions.
-        forward.prefix_rewrite.clone_from(uri);
+        // What the condition matched is replaced: the prefix of a prefix, else the whole path. For regular expressions
+        // that is said by another one, as not every data plane takes a prefix there.
+        if by_regex {
+            forward.regex_rewrite = Some(RegexMatchAndSubstitute {
+                pattern: Some(proto::regex("^/.*$")),
+                substitution: uri.replace('\\', "\\\\"),
+            });
+        } else {
+            forward.prefix_rewrite.clone_from(uri);
+        }
     }
     if let Some(authority) = change.authority.as_ref().filter(|authority| !authority.is_empty()) {
         forward.host_rewrite_specifier = Some(host_literal(authority.clone()));
@@ -202,8 +210,12 @@ mod tests {
     fn rewrites() {
         let mut forward = RouteAction::default();
         let change = HttpRewrite { uri: Some("/x".into()), authority: Some("h".into()), ..HttpRewrite::default() };
-        rewrite(&change, &mut forward);
+        rewrite(&change, false, &mut forward);
         let json = json::to_value(&forward);
         assert_eq!((&json["prefix_rewrite"], &json["host_rewrite_literal"]), (&"/x".into(), &"h".into()));
+        let mut forward = RouteAction::default();
+        rewrite(&change, true, &mut forward);
+        assert_eq!(forward.prefix_rewrite, "");
+        assert_eq!(forward.regex_rewrite.unwrap().substitution, "/x");
     }
 }
