@@ -72,7 +72,8 @@ impl TcpChain {
     pub(crate) async fn serve(self: Rc<Self>, info: Arc<ConnectionInfo>, io: ServerIo, drain: DrainWatch) {
         self.stats.cx_total.inc();
         let _active = self.stats.cx_active.hold();
-        let mut session = Session { info: StreamInfo::new(info, Instant::now(), SystemTime::now()), chain: self, opened: false };
+        let mut session =
+            Session { info: StreamInfo::new(info, Instant::now(), SystemTime::now()), chain: self, opened: false };
         session.run(io, drain).await;
     }
 
@@ -116,8 +117,7 @@ impl Session {
         let chain = self.chain.clone();
         while self.info.attempts < chain.model.max_connect_attempts.max(1) {
             self.info.attempts += 1;
-            let pick =
-                PickContext { original_dst: Some(self.info.connection.local), ..PickContext::default() };
+            let pick = PickContext { original_dst: Some(self.info.connection.local), ..PickContext::default() };
             let Ok(host) = cluster.pick(&pick) else {
                 self.fail(ResponseFlags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream");
                 return None;

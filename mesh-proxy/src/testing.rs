@@ -203,10 +203,14 @@ pub(crate) fn cluster(name: &str, hosts: &[SocketAddr], protocol: HttpProtocol) 
     }
 }
 
-pub(crate) fn snapshot(version: u64, listeners: Vec<Listener>, clusters: Vec<Cluster>, deps: &ClusterDeps) -> Arc<Snapshot> {
+pub(crate) fn snapshot(
+    version: u64,
+    listeners: Vec<Listener>,
+    clusters: Vec<Cluster>,
+    deps: &ClusterDeps,
+) -> Arc<Snapshot> {
     let listeners: IndexMap<Arc<str>, Arc<Listener>> =
         listeners.into_iter().map(|l| (l.name.as_str().into(), Arc::new(l))).collect();
-    let clusters =
-        clusters.into_iter().map(|c| (c.name.clone(), ClusterHandle::new(Arc::new(c), deps))).collect();
+    let clusters = clusters.into_iter().map(|c| (c.name.clone(), ClusterHandle::new(Arc::new(c), deps))).collect();
     Arc::new(Snapshot { listeners: Arc::new(listeners), routes: Arc::default(), clusters: Arc::new(clusters), version })
 }

@@ -22,16 +22,8 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, task::LocalSet};
 
 use crate::{
-    access_log::LogSinks,
-    drain::Phase,
-    istio::IstioMetrics,
-    listener::bind::Binder,
-    model::RouteTable,
-    route::Routes,
-    state::Snapshot,
-    stats::Stats,
-    tls::SecretStore,
-    upstream::Upstreams,
+    access_log::LogSinks, drain::Phase, istio::IstioMetrics, listener::bind::Binder, model::RouteTable, route::Routes,
+    state::Snapshot, stats::Stats, tls::SecretStore, upstream::Upstreams,
 };
 
 /// How often a draining worker looks whether it is done.

@@ -2,11 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use super::{
-    stats::HttpStats,
-    stream::Stream,
-    target::view,
-};
+use super::{stats::HttpStats, stream::Stream, target::view};
 use crate::{
     access_log::{AccessLog, LogContext},
     model::{HttpConnectionManager, RouteSource},

@@ -130,10 +130,8 @@ fn expired(which: Expired) -> LocalReply {
             .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT),
         Expired::Life => LocalReply::new(gateway, "max_duration_timeout", "downstream duration timeout")
             .with_flags(ResponseFlags::UPSTREAM_MAX_STREAM_DURATION),
-        Expired::Request => {
-            LocalReply::new(StatusCode::REQUEST_TIMEOUT, "request_overall_timeout", "request timeout")
-                .with_flags(ResponseFlags::DOWNSTREAM_TERMINATION)
-        }
+        Expired::Request => LocalReply::new(StatusCode::REQUEST_TIMEOUT, "request_overall_timeout", "request timeout")
+            .with_flags(ResponseFlags::DOWNSTREAM_TERMINATION),
     }
 }
 
@@ -143,9 +141,10 @@ impl From<ConnectError> for Failed {
             ConnectError::Overflow(_) => Failed::Overflow,
             ConnectError::Pick(_) => Failed::NoHost,
             ConnectError::Timeout => Failed::Connect { timed_out: true, reason: "".into() },
-            ConnectError::Connect(e) => {
-                Failed::Connect { timed_out: false, reason: format!("delayed connect error: {}", errno_text(&e)).into() }
-            }
+            ConnectError::Connect(e) => Failed::Connect {
+                timed_out: false,
+                reason: format!("delayed connect error: {}", errno_text(&e)).into(),
+            },
             e => Failed::Connect { timed_out: false, reason: e.to_string().into() },
         }
     }

@@ -28,9 +28,7 @@ pub(super) fn on_failure(on: RetryOn, failure: Failure) -> bool {
     match failure {
         Failure::Connect => on.connect_failure || on.gateway_error || on.five_xx || on.reset || on.reset_before_request,
         Failure::RefusedStream => on.refused_stream || on.gateway_error || on.five_xx || on.reset,
-        Failure::Reset { sent } => {
-            on.reset || on.five_xx || on.gateway_error || (on.reset_before_request && !sent)
-        }
+        Failure::Reset { sent } => on.reset || on.five_xx || on.gateway_error || (on.reset_before_request && !sent),
         Failure::PerTryTimeout => on.five_xx || on.gateway_error || on.reset,
     }
 }

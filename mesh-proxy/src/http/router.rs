@@ -351,7 +351,8 @@ impl Call<'_> {
         }
         let scheme = target::scheme(&stream.request);
         let kept = stream.chain.keeps_headers || self.has_budget(stream);
-        let mut headers = if kept { stream.request.headers.clone() } else { std::mem::take(&mut stream.request.headers) };
+        let mut headers =
+            if kept { stream.request.headers.clone() } else { std::mem::take(&mut stream.request.headers) };
         let body = match &stream.upload {
             Some(upload) => Body::Upload(upload.next_attempt()),
             None => Body::Empty,

@@ -4,7 +4,9 @@
 //! they came, since most requests leave in the form they came in.
 
 use http::{
-    HeaderMap, HeaderValue, Uri, header::HOST, request,
+    HeaderMap, HeaderValue, Uri,
+    header::HOST,
+    request,
     uri::{Authority, PathAndQuery, Scheme},
 };
 
@@ -76,8 +78,7 @@ pub(super) fn into_origin_form(uri: &mut Uri, headers: &mut HeaderMap) {
         headers.insert(HOST, host);
     }
     let mut parts = http::uri::Parts::default();
-    parts.path_and_query =
-        Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
+    parts.path_and_query = Some(uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")));
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 

@@ -146,9 +146,12 @@ impl UploadBody {
 
     fn replay_is_done(&self) -> bool {
         self.attempt == 1
-            || self.upload.replay.borrow().as_ref().is_none_or(|r| {
-                self.replayed == r.chunks.len() && (self.trailers_sent || r.trailers.is_none())
-            })
+            || self
+                .upload
+                .replay
+                .borrow()
+                .as_ref()
+                .is_none_or(|r| self.replayed == r.chunks.len() && (self.trailers_sent || r.trailers.is_none()))
     }
 }
 

@@ -71,10 +71,7 @@ fn nowhere() -> SocketAddr {
 
 /// Errors of one connection, not of the listener.
 fn is_passing(e: &io::Error) -> bool {
-    matches!(
-        e.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
-    )
+    matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
 }
 
 /// Counts an open connection of a listener, while it lives.

@@ -288,9 +288,6 @@ mod tests {
     #[test]
     fn equal_matches_are_refused() {
         let twice = [FilterChainMatch::default(), FilterChainMatch::default()];
-        assert_eq!(
-            ChainMatcher::from_matches(twice.iter()).unwrap_err(),
-            DuplicateMatch { first: 0, second: 1 }
-        );
+        assert_eq!(ChainMatcher::from_matches(twice.iter()).unwrap_err(), DuplicateMatch { first: 0, second: 1 });
     }
 }

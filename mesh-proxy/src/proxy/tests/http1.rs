@@ -163,8 +163,7 @@ async fn a_slow_upstream_times_out() {
 #[tokio::test]
 async fn grpc_gets_trailers_only() {
     let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[])]).await;
-    let request =
-        "POST /s/m HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n";
+    let request = "POST /s/m HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\n\r\n";
     let answer = raw(plane.connect("l").await, request).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("grpc-status: 14\r\n"), "{answer}");

@@ -81,7 +81,9 @@ async fn shutting_down_finishes_what_is_under_way() {
 
 #[tokio::test]
 async fn proxy_protocol_and_sniffing_choose_the_chain() {
-    let http = |body| TerminalFilter::Http(Arc::new(testing::manager(testing::table(vec![testing::route("/", direct(body))]))));
+    let http = |body| {
+        TerminalFilter::Http(Arc::new(testing::manager(testing::table(vec![testing::route("/", direct(body))]))))
+    };
     let mut far = testing::chain(http("far"));
     far.matches = FilterChainMatch { source: vec!["192.0.2.0/24".parse().unwrap()], ..FilterChainMatch::default() };
     let mut plain = testing::chain(http("plain"));
