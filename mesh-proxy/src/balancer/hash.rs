@@ -167,8 +167,14 @@ impl LoadBalancer for Maglev {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::balancer::conformance::members;
+    use crate::{
+        balancer::conformance::members,
+        cluster::{Host, SocketIndex},
+        model::Address,
+    };
 
     fn owners(lb: &mut dyn LoadBalancer, group: &[Member]) -> Vec<String> {
         lb.set_hosts(group);
@@ -190,6 +196,32 @@ mod tests {
             let moved = before.iter().zip(&after).filter(|(b, a)| b != a && **b != gone).count();
             assert!(moved < 200, "{moved} of 2000 keys of hosts that stayed have moved");
         }
+    }
+
+    /// What Envoy 1.40 answered for three hosts of weights 1, 2, 3 and a hash policy on a header with these values: a
+    /// client keeps its host when it meets another kind of proxy.
+    #[test]
+    fn hosts_are_those_that_envoy_picks() {
+        let mut group = members(&[1, 2, 3]);
+        for (member, port) in group.iter_mut().zip(24101..) {
+            let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+            let mut host = Host::standalone(Address::Tcp(address), SocketIndex::Default);
+            host.weight = member.host.weight;
+            member.host = Arc::new(host);
+        }
+        let picks = |lb: &mut dyn LoadBalancer| -> String {
+            lb.set_hosts(&group);
+            let hash = |i| Some(xxh64(format!("key{i}").as_bytes(), 0));
+            (0..60)
+                .map(|i| lb.pick(&PickContext { hash: hash(i), ..PickContext::default() }).unwrap() + 1)
+                .map(|host| host.to_string())
+                .collect()
+        };
+        assert_eq!(
+            picks(&mut RingHash::new(1024, 8 << 20, 1)),
+            "132223331233332213311232213233212331312312323323323332232223"
+        );
+        assert_eq!(picks(&mut Maglev::new(65537, 1)), "331233322332232133223323212323333223332133333333333132112332");
     }
 
     #[test]

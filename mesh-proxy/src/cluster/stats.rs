@@ -51,8 +51,8 @@ cluster_stats! {
     counter upstream_cx_max_duration_reached "upstream_cx_max_duration_reached" "connections closed because of age.";
     counter upstream_cx_none_healthy "upstream_cx_none_healthy" "times no host was available.";
     counter upstream_cx_protocol_error "upstream_cx_protocol_error" "protocol errors.";
-    counter upstream_cx_rx_bytes_total "upstream_cx_rx_bytes_total" "bytes received (TCP proxy).";
-    counter upstream_cx_tx_bytes_total "upstream_cx_tx_bytes_total" "bytes sent (TCP proxy).";
+    counter upstream_cx_rx_bytes_total "upstream_cx_rx_bytes_total" "bytes received.";
+    counter upstream_cx_tx_bytes_total "upstream_cx_tx_bytes_total" "bytes sent.";
     counter upstream_rq_total "upstream_rq_total" "requests.";
     counter upstream_rq_completed "upstream_rq_completed" "requests that got a response.";
     counter upstream_rq_pending_total "upstream_rq_pending_total" "requests that waited for a connection.";
@@ -87,10 +87,8 @@ cluster_stats! {
     gauge membership_total "membership_total" "hosts.";
     gauge membership_healthy "membership_healthy" "healthy hosts.";
     gauge membership_degraded "membership_degraded" "degraded hosts.";
-    gauge membership_excluded "membership_excluded" "hosts left out of health ratios.";
     gauge ejections_active "outlier_detection.ejections_active" "hosts ejected now.";
     gauge max_host_weight "max_host_weight" "largest weight of a host.";
-    gauge version "version" "hash of the last accepted assignment.";
 }
 
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
-    SendError,
+    SendError, SendErrorKind,
     connection::{H1, H2},
     pool::HostPool,
 };
@@ -22,6 +22,8 @@ use crate::{body::Body, dial::UpstreamConnInfo};
 pub(crate) struct HttpSender {
     connection: Option<Lease>,
     guard: StreamGuard,
+    /// The request is on its way: given up now, the stream is reset.
+    sending: bool,
 }
 
 /// A place on a connection.
@@ -40,7 +42,7 @@ impl HttpSender {
                 Some(connection.clone())
             }
         };
-        Self { connection: Some(lease), guard: StreamGuard::new(pool, stream) }
+        Self { connection: Some(lease), guard: StreamGuard::new(pool, stream), sending: false }
     }
 
     /// Facts of the connection.
@@ -64,6 +66,7 @@ impl HttpSender {
     /// Dropping the future gives the request up: the stream is reset, or the HTTP/1.1 connection closed.
     pub(crate) async fn send(mut self, request: Request<Body>) -> Result<Response<UpstreamBody>, SendError> {
         let lease = self.connection.take();
+        self.sending = true;
         match lease {
             Some(Lease::H1(mut connection)) => {
                 let reused = connection.shared.count_request() > 1;
@@ -74,7 +77,7 @@ impl HttpSender {
                     }
                     Err(mut failed) => {
                         let request = failed.take_message();
-                        Err(SendError::new(failed.into_error(), request, reused))
+                        Err(self.failed(SendError::new(failed.into_error(), request, reused)))
                     }
                 }
             }
@@ -87,7 +90,7 @@ impl HttpSender {
                         if request.is_some() {
                             connection.stop_using();
                         }
-                        Err(SendError::new(failed.into_error(), request, reused))
+                        Err(self.failed(SendError::new(failed.into_error(), request, reused)))
                     }
                 }
             }
@@ -95,7 +98,18 @@ impl HttpSender {
         }
     }
 
+    fn failed(&mut self, error: SendError) -> SendError {
+        self.sending = false;
+        if error.kind == SendErrorKind::Protocol
+            && let Some(pool) = &self.guard.pool
+        {
+            pool.cluster.stats().upstream_cx_protocol_error.inc();
+        }
+        error
+    }
+
     fn receive(mut self, response: Response<Incoming>) -> Response<UpstreamBody> {
+        self.sending = false;
         let guard = self.guard.take();
         response.map(|incoming| UpstreamBody { guard: (!incoming.is_end_stream()).then_some(guard), incoming })
     }
@@ -103,6 +117,9 @@ impl HttpSender {
 
 impl Drop for HttpSender {
     fn drop(&mut self) {
+        if self.sending {
+            self.guard.reset();
+        }
         if let Some(Lease::H1(connection)) = self.connection.take()
             && let Some(pool) = &self.guard.pool
         {
@@ -129,6 +146,13 @@ impl StreamGuard {
         Self { pool: Some(pool.clone()), connection }
     }
 
+    /// Counts that the stream is given up before its end.
+    fn reset(&self) {
+        if let Some(pool) = &self.pool {
+            pool.cluster.stats().upstream_rq_tx_reset.inc();
+        }
+    }
+
     fn take(&mut self) -> Self {
         Self { pool: self.pool.take(), connection: self.connection.take() }
     }
@@ -151,6 +175,14 @@ impl Drop for StreamGuard {
 pub(crate) struct UpstreamBody {
     incoming: Incoming,
     guard: Option<StreamGuard>,
+}
+
+impl Drop for UpstreamBody {
+    fn drop(&mut self) {
+        if let Some(guard) = &self.guard {
+            guard.reset();
+        }
+    }
 }
 
 impl HttpBody for UpstreamBody {

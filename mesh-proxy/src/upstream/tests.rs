@@ -202,7 +202,7 @@ fn a_connection_closed_under_a_request_says_whether_it_was_used_before() {
             read_head(&mut stream).await;
             stream.write_all(b"nonsense\r\n\r\n").await.unwrap();
         });
-        let (cluster, _) = local(testing::cluster(&[address]));
+        let (cluster, deps) = local(testing::cluster(&[address]));
         assert_eq!(call(&cluster, address, "/").await, 7);
         settle().await;
         let host = cluster.pick(&PickContext::default()).unwrap();
@@ -212,6 +212,7 @@ fn a_connection_closed_under_a_request_says_whether_it_was_used_before() {
         let sender = cluster.http(&host, None, false).await.unwrap();
         let error = sender.send(request(address, "/", false)).await.unwrap_err();
         assert_eq!((error.kind, error.reused), (SendErrorKind::Protocol, false));
+        assert_eq!(deps.stats.value("cluster.c.upstream_cx_protocol_error"), Some(1));
     });
 }
 
@@ -393,6 +394,7 @@ fn giving_up_leaves_nothing_behind() {
             tokio::time::timeout(Duration::from_millis(20), sender.send(request(server.address, "/slow/5000", false)));
         assert!(sent.await.is_err());
         settle().await;
+        assert_eq!(deps.stats.value("cluster.c.upstream_rq_tx_reset"), Some(1));
         assert_eq!(deps.stats.value("cluster.c.upstream_rq_active"), Some(0));
         assert_eq!(deps.stats.value("cluster.c.upstream_cx_active"), Some(0));
         assert_eq!(call(&cluster, server.address, "/").await, 2);
@@ -415,6 +417,8 @@ fn tcp_connections_count_while_they_are_open() {
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();
         assert!(text.starts_with("HTTP/1.1 200"));
+        assert_eq!(deps.stats.value("cluster.c.upstream_cx_rx_bytes_total"), Some(text.len() as u64));
+        assert_eq!(deps.stats.value("cluster.c.upstream_cx_tx_bytes_total"), Some(46));
         drop(stream);
         assert_eq!(host.state.active_requests(), 0);
         assert_eq!(deps.stats.value("cluster.c.upstream_cx_overflow"), Some(1));
