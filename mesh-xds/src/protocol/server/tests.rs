@@ -43,6 +43,14 @@ impl Bench {
         self
     }
 
+    fn put_message<M: prost::Message + prost::Name>(&mut self, name: &str, message: &M) -> &mut Self {
+        let resource = Arc::new(Resource::pack(name, message));
+        let type_url = resource.type_url().clone();
+        self.set.0.insert((type_url.as_str().into(), name.into()), resource);
+        self.stream.note_changes(&self.set, &type_url, [&name.into()]);
+        self
+    }
+
     fn remove(&mut self, type_url: &TypeUrl, name: &str) -> &mut Self {
         self.set.0.remove(&(type_url.as_str().to_owned(), name.to_owned()));
         self.stream.note_changes(&self.set, type_url, [&name.into()]);
@@ -247,6 +255,36 @@ fn sotw_endpoints_are_repeated_for_a_cluster_that_warms_again() {
     assert_eq!(bench.pushed(), ["EDS +c"]);
     bench.answer(&EDS, &["c"], None);
     assert_eq!(bench.pushed(), NONE);
+}
+
+/// Envoy acknowledges clusters when they are warm, and a delta client never asks for endpoints a second time.
+#[test]
+fn delta_endpoints_are_repeated_for_a_cluster_that_warms_again() {
+    use mesh_xds_api::envoy::config::cluster::v3::{
+        Cluster,
+        cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig},
+    };
+    let cluster = |kind: DiscoveryType, alt: &str| Cluster {
+        name: "c".into(),
+        alt_stat_name: alt.into(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
+        eds_cluster_config: Some(EdsClusterConfig { service_name: "e".into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let mut bench = with(Variant::Delta, &[(&EDS, "e"), (&EDS, "other")]);
+    bench.put_message("c", &cluster(DiscoveryType::Eds, "1"));
+    bench.send(&request(&CDS, &["*"]));
+    bench.send(&request(&EDS, &["e", "other"]));
+    assert_eq!(bench.pushed(), ["CDS +c", "EDS +e +other"]);
+    bench.ack(&EDS);
+    bench.ack(&CDS);
+    assert_eq!(bench.pushed(), NONE);
+    bench.put_message("c", &cluster(DiscoveryType::Eds, "2"));
+    assert_eq!(bench.pushed(), ["CDS +c", "EDS +e"], "before the clusters are acknowledged");
+    bench.ack(&EDS);
+    bench.ack(&CDS);
+    bench.put_message("c", &cluster(DiscoveryType::Static, "3"));
+    assert_eq!(bench.pushed(), ["CDS +c"]);
 }
 
 #[test]
