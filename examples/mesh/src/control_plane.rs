@@ -23,8 +23,8 @@ use mesh_xds::server::{AllowAll, ListenConfig, NodeIdentity, XdsServer, serve};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-pub(crate) use self::mesh::Reader;
 use self::{mesh::Mesh, nodes::Nodes};
+pub(crate) use self::{mesh::Reader, services::log_event};
 use crate::{
     authority::Authority,
     cli::ControlPlaneArgs,

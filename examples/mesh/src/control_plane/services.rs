@@ -39,7 +39,7 @@ pub(super) fn certificates(authority: &Authority) -> anyhow::Result<(Certificate
 }
 
 /// What operators want to see of streams.
-pub(super) fn log_event(stream: &StreamInfo, event: &StreamEvent) {
+pub(crate) fn log_event(stream: &StreamInfo, event: &StreamEvent) {
     let node = stream.node.id();
     match event {
         StreamEvent::Connected => tracing::info!(%node, identity = ?stream.identity, "proxy connected"),
