@@ -17,7 +17,11 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::{Sleep, sleep_until};
 
-use super::{chain::HttpChain, manager};
+use super::{
+    chain::HttpChain,
+    head_scan::{HeadScan, HeadState},
+    manager,
+};
 use crate::{
     drain::{DrainWatch, Phase},
     filter::ConnectionInfo,
@@ -44,6 +48,10 @@ pub(super) struct Connection {
     active: Cell<u32>,
     requests: Cell<u32>,
     last_active: Cell<Instant>,
+    /// HTTP/1: the head that is arriving.
+    head: Arc<HeadState>,
+    /// When it was first seen to arrive.
+    head_since: Cell<Option<Instant>>,
 }
 
 impl Connection {
@@ -58,10 +66,30 @@ impl Connection {
         }
     }
 
+    /// The HTTP/1 request that has just arrived can be read in two ways.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.head_since.set(None);
+        self.head.take_ambiguous()
+    }
+
+    /// The request head that is arriving must be complete by then.
+    fn head_limit(&self, now: Instant) -> Option<Instant> {
+        let limit = nonzero(self.chain.model.request_headers_timeout)?;
+        if self.active.get() > 0 || !self.head.is_arriving() {
+            return None;
+        }
+        let since = self.head_since.get().unwrap_or(now);
+        self.head_since.set(Some(since));
+        Some(since + limit)
+    }
+
     /// A stream has ended.
     pub(super) fn stream_ends(&self, now: Instant) {
         self.active.set(self.active.get() - 1);
         self.last_active.set(now);
+        if self.active.get() == 0 {
+            self.head.expect();
+        }
     }
 }
 
@@ -91,6 +119,8 @@ pub(crate) async fn serve(chain: Rc<HttpChain>, info: Arc<ConnectionInfo>, mut i
         active: Cell::new(0),
         requests: Cell::new(0),
         last_active: Cell::new(Instant::now()),
+        head: Arc::default(),
+        head_since: Cell::new(None),
     });
     let result = if http2 {
         stats.cx_http2_total.inc();
@@ -131,13 +161,14 @@ async fn serve_http1(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
     let model = &connection.chain.model;
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
-    builder.header_read_timeout(nonzero(model.request_headers_timeout));
+    builder.header_read_timeout(None);
     builder.max_header_size(model.max_request_headers_bytes as usize);
     if model.max_headers_count != 100 {
         builder.max_headers(model.max_headers_count as usize);
     }
     let served = connection.clone();
     let service = service_fn(move |request| manager::serve(served.clone(), request));
+    let io = HeadScan::new(io, connection.head.clone());
     let conn = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
     drive(pin!(conn), connection, drain, http1::UpgradeableConnection::graceful_shutdown, false).await
 }
@@ -258,7 +289,8 @@ impl Watch<'_> {
         });
         let life = model.max_connection_duration.map(|limit| self.connection.info.started + limit);
         let life = life.filter(|_| !self.connection.ending.get());
-        idle.into_iter().chain(life).min()
+        let head = if self.http2 { None } else { self.connection.head_limit(now) };
+        idle.into_iter().chain(life).chain(head).min()
     }
 
     fn reached(&mut self, now: Instant) -> Act {
@@ -267,6 +299,10 @@ impl Watch<'_> {
         }
         let (connection, stats) = (self.connection, &self.connection.chain.stats);
         connection.ending.set(true);
+        if connection.head_limit(now).is_some_and(|at| at <= now) {
+            stats.cx_header_timeout.inc();
+            return Act::Drop;
+        }
         if connection.active.get() > 0 {
             stats.cx_max_duration_reached.inc();
             self.told |= self.http2;

@@ -124,6 +124,11 @@ fn prepare(stream: &mut Stream, on_upgrade: Option<OnUpgrade>) -> Result<Option<
     let model = &chain.model;
     let request = &mut stream.request;
     let http1 = request.version != Version::HTTP_2;
+    if http1 && stream.connection.is_ambiguous() {
+        stream.connection.ending.set(true);
+        let reply = LocalReply::new(StatusCode::BAD_REQUEST, "http1.content_length_and_chunked_not_allowed", "");
+        return Err(reply.with_flags(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR));
+    }
     if http1 && request.method != Method::CONNECT && request.uri.authority().is_some() {
         target::into_origin_form(&mut request.uri, &mut request.headers);
     } else if !http1 && request.uri.authority().is_some() {
