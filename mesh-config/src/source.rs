@@ -35,7 +35,7 @@ use crate::{
 /// - `None` means that nothing will ever follow; what was told stays.
 /// - A source gives one key only once per event, and holds a bounded amount of undelivered changes.
 ///
-/// [`conformance`](crate::source::conformance) (feature `test-util`) checks an implementation.
+/// The module `source::conformance` (feature `test-util`) checks an implementation.
 #[async_trait]
 pub trait ConfigSource: fmt::Debug + Send {
     /// Waits for the next event.
