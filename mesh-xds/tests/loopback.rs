@@ -345,3 +345,66 @@ async fn node_goes_with_the_first_request_only_and_is_kept() {
     assert_eq!(running.server.status().node("the-node").len(), 1);
     assert_eq!(node("x").id, "x");
 }
+
+/// A consumer that keeps what it was told.
+fn keep(mut watch: mesh_xds::client::Watch) -> Arc<Mutex<std::collections::BTreeMap<String, String>>> {
+    let kept: Arc<Mutex<std::collections::BTreeMap<String, String>>> = Arc::default();
+    let held = kept.clone();
+    tokio::spawn(async move {
+        while let Some(event) = watch.next().await {
+            let WatchEvent::Update(update) = event else { continue };
+            {
+                let mut held = held.lock();
+                for name in update.removed() {
+                    held.remove(name.as_str());
+                }
+                for resource in update.added() {
+                    held.insert(resource.name().to_string(), resource.version().to_string());
+                }
+            }
+            tokio::task::yield_now().await;
+            update.accept();
+        }
+    });
+    kept
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn churn_and_restarts_end_in_agreement() {
+    for variant in BOTH {
+        let view = View::new();
+        let mut running = Running::start(XdsServer::builder(SingleView(view.clone()))).await;
+        let target = Target::new(running.address);
+        let client = target.client("n", variant);
+        let clusters = keep(client.watch(TypeUrl::CLUSTER, Subscription::Wildcard));
+        let listeners = keep(client.watch(TypeUrl::LISTENER, Subscription::Wildcard));
+        for round in 0..300_u32 {
+            let (name, content) = (format!("r{}", round % 7), round.to_string());
+            let gone = format!("r{}", (round + 3) % 7);
+            view.update(
+                Batch::new()
+                    .put(cluster(&name, &content))
+                    .put(listener(&name, &content))
+                    .remove(TypeUrl::CLUSTER, gone.as_str())
+                    .remove(TypeUrl::LISTENER, gone.as_str()),
+            );
+            if round % 100 == 99 {
+                let next = Running::start(XdsServer::builder(SingleView(view.clone()))).await;
+                target.move_to(next.address);
+                running = next;
+            }
+            tokio::task::yield_now().await;
+        }
+        for (type_url, kept) in [(TypeUrl::CLUSTER, &clusters), (TypeUrl::LISTENER, &listeners)] {
+            let wanted: std::collections::BTreeMap<String, String> =
+                view.list(&type_url).iter().map(|r| (r.name().to_string(), r.version().to_string())).collect();
+            eventually("agreement", || *kept.lock() == wanted).await;
+        }
+        eventually("all answered", || {
+            let metrics = running.server.metrics();
+            metrics.acks == metrics.pushes && metrics.nacks == 0
+        })
+        .await;
+        assert_eq!(running.server.metrics().holds_expired, 0);
+    }
+}
