@@ -28,6 +28,7 @@ mod peer;
 mod services;
 mod status;
 mod stream;
+mod tell;
 
 use std::sync::{
     Arc,

@@ -6,16 +6,20 @@ use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tonic::Status as Code;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::{
-    Inner, Nack, NackedResource, PeerInfo, StreamEvent, StreamInfo, limits::RequestRate, metrics::add, status::Entry,
+    Inner, PeerInfo, StreamEvent, StreamInfo,
+    limits::RequestRate,
+    metrics::add,
+    status::Entry,
+    tell::{tell, to_stream_event},
 };
 use crate::{
-    Node, Resource, TypeUrl,
+    Node, TypeUrl,
     protocol::{
         Push, Request, Variant,
-        server::{Event, ResourceSet, Sent, ServerStream},
+        server::{ResourceSet, ServerStream},
     },
     store::{Attach, Changes, Refusal, ViewHandle, ViewWatcher},
 };
@@ -106,7 +110,7 @@ async fn admit_and_serve(
     let mut session = Session::admit(&inner, kind, peer, node.unwrap_or_default()).await?;
     let _registered = inner.status.register(session.entry.clone());
     let ending = Ending { entry: session.entry.clone(), inner: inner.clone(), reason: "the client went away".into() };
-    session.tell(StreamEvent::Connected);
+    tell(&inner, &session.entry.info, &StreamEvent::Connected);
     session.serve(request, requests, pushes, ending).await
 }
 
@@ -253,7 +257,7 @@ impl Session {
                 std::iter::from_fn(|| core.poll_event()).map(|e| to_stream_event(e, set)).collect();
             (push, core.poll_timeout(), events)
         });
-        events.into_iter().for_each(|event| self.tell(event));
+        events.iter().for_each(|event| tell(&self.inner, &self.entry.info, event));
         if let Some(push) = push {
             self.pending = Some((push, now));
         }
@@ -263,46 +267,6 @@ impl Session {
             blocked_until: self.rate.blocked_until(),
             write_by: self.pending.as_ref().map(|(_, since)| *since + self.inner.limits.write_timeout),
         }
-    }
-
-    fn tell(&self, event: StreamEvent) {
-        let (info, metrics) = (&self.entry.info, &self.inner.metrics);
-        match &event {
-            StreamEvent::Protocol(Event::Pushed { type_url, nonce, resources, removed, bytes }) => {
-                add(&metrics.pushes, 1);
-                add(&metrics.resources_pushed, *resources);
-                add(&metrics.removals_pushed, *removed);
-                add(&metrics.bytes_pushed, *bytes);
-                debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, resources, removed, "xDS push");
-            }
-            StreamEvent::Protocol(Event::Acked { type_url, nonce, after }) => {
-                add(&metrics.acks, 1);
-                debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, ?after, "xDS push accepted");
-            }
-            StreamEvent::Protocol(Event::StaleNonce { type_url, nonce }) => {
-                add(&metrics.stale_nonces, 1);
-                debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, "stale nonce: answer dropped");
-            }
-            StreamEvent::Protocol(Event::HoldExpired { type_url }) => {
-                add(&metrics.holds_expired, 1);
-                warn!(node = %info.node.id(), stream = info.id, %type_url,
-                    "sent although what it depends on was not acknowledged in time");
-            }
-            StreamEvent::Nacked(nack) => {
-                add(&metrics.nacks, 1);
-                let culprits: Vec<String> = nack
-                    .culprits()
-                    .map(|r| match &r.origin {
-                        Some(origin) => format!("{} (from {origin})", r.name),
-                        None => r.name.to_string(),
-                    })
-                    .collect();
-                warn!(node = %info.node.id(), stream = info.id, type_url = %nack.type_url, nonce = %nack.nonce,
-                    message = %nack.message, resources = ?culprits, "xDS push refused");
-            }
-            _ => {}
-        }
-        self.inner.observer.observe(info, &event);
     }
 }
 
@@ -347,14 +311,4 @@ fn note(core: &mut ServerStream, changes: &Changes, set: &dyn ResourceSet) {
             }
         }
     }
-}
-
-fn to_stream_event(event: Event, set: &dyn ResourceSet) -> StreamEvent {
-    let Event::Nacked { type_url, nonce, message, resources } = event else { return StreamEvent::Protocol(event) };
-    let resource = |Sent { name, version }: Sent| {
-        let origin = set.get(&type_url, name.as_str()).and_then(|r: &Arc<Resource>| r.origin().cloned());
-        NackedResource { named: message.contains(name.as_str()), origin, version, name }
-    };
-    let resources = resources.into_iter().map(resource).collect();
-    StreamEvent::Nacked(Nack { type_url, nonce, message, resources })
 }

@@ -1,0 +1,63 @@
+//! What happens on a stream: logged, counted, told to the observer.
+
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use super::{Inner, Nack, NackedResource, StreamEvent, StreamInfo, metrics::add};
+use crate::{
+    Resource,
+    protocol::server::{Event, ResourceSet, Sent},
+};
+
+/// Logs, counts and tells.
+pub(super) fn tell(inner: &Inner, info: &StreamInfo, event: &StreamEvent) {
+    let metrics = &inner.metrics;
+    match event {
+        StreamEvent::Protocol(Event::Pushed { type_url, nonce, resources, removed, bytes }) => {
+            add(&metrics.pushes, 1);
+            add(&metrics.resources_pushed, *resources);
+            add(&metrics.removals_pushed, *removed);
+            add(&metrics.bytes_pushed, *bytes);
+            debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, resources, removed, "xDS push");
+        }
+        StreamEvent::Protocol(Event::Acked { type_url, nonce, after }) => {
+            add(&metrics.acks, 1);
+            debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, ?after, "xDS push accepted");
+        }
+        StreamEvent::Protocol(Event::StaleNonce { type_url, nonce }) => {
+            add(&metrics.stale_nonces, 1);
+            debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, "stale nonce: answer dropped");
+        }
+        StreamEvent::Protocol(Event::HoldExpired { type_url }) => {
+            add(&metrics.holds_expired, 1);
+            warn!(node = %info.node.id(), stream = info.id, %type_url,
+                    "sent although what it depends on was not acknowledged in time");
+        }
+        StreamEvent::Nacked(nack) => {
+            add(&metrics.nacks, 1);
+            let culprits: Vec<String> = nack
+                .culprits()
+                .map(|r| match &r.origin {
+                    Some(origin) => format!("{} (from {origin})", r.name),
+                    None => r.name.to_string(),
+                })
+                .collect();
+            warn!(node = %info.node.id(), stream = info.id, type_url = %nack.type_url, nonce = %nack.nonce,
+                    message = %nack.message, resources = ?culprits, "xDS push refused");
+        }
+        _ => {}
+    }
+    inner.observer.observe(info, event);
+}
+
+/// The core's event as the outside sees it: a refusal is traced to where its resources came from.
+pub(super) fn to_stream_event(event: Event, set: &dyn ResourceSet) -> StreamEvent {
+    let Event::Nacked { type_url, nonce, message, resources } = event else { return StreamEvent::Protocol(event) };
+    let resource = |Sent { name, version }: Sent| {
+        let origin = set.get(&type_url, name.as_str()).and_then(|r: &Arc<Resource>| r.origin().cloned());
+        NackedResource { named: message.contains(name.as_str()), origin, version, name }
+    };
+    let resources = resources.into_iter().map(resource).collect();
+    StreamEvent::Nacked(Nack { type_url, nonce, message, resources })
+}
