@@ -204,6 +204,13 @@ impl ClusterHandle {
                 host.state.resolved.store(first.copied().map(Arc::new));
             }
         }
+        if self.config.outlier.is_none() {
+            // Taken over from a configuration that ejected: nobody would let them return.
+            for host in hosts.all().filter(|host| host.state.is_ejected()) {
+                host.state.ejection.lock().release(Instant::now());
+                host.state.ejected.store(false, Relaxed);
+            }
+        }
         self.stats.membership_change.inc();
         self.hosts.store(Arc::new(hosts));
         self.publish_membership();

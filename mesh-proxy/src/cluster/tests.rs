@@ -50,12 +50,13 @@ fn hosts_keep_their_state_over_updates() {
     let hosts = cluster.hosts();
     let after: Vec<_> = hosts.all().collect();
     assert!(Arc::ptr_eq(&after[0].state, &kept.state) && after[0].state.is_ejected());
-    let changed = ClusterHandle::updated_from(
-        &cluster,
-        Arc::new(Cluster { connect_timeout: Duration::from_secs(1), ..with_kind(eds()) }),
-    );
+    let config = Cluster { connect_timeout: Duration::from_secs(1), outlier: Some(outlier()), ..with_kind(eds()) };
+    let changed = ClusterHandle::updated_from(&cluster, Arc::new(config));
     assert!(*changed.ready().borrow(), "the assignment is taken over");
     assert!(Arc::ptr_eq(&changed.hosts().all().next().unwrap().state, &kept.state));
+    assert!(kept.state.is_ejected());
+    let calm = ClusterHandle::updated_from(&changed, Arc::new(with_kind(eds())));
+    assert_eq!((calm.hosts().len(), kept.state.is_ejected()), (2, false), "without outlier detection nobody is out");
 }
 
 #[test]

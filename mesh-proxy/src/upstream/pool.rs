@@ -49,6 +49,8 @@ struct State {
     connecting: usize,
     /// Connections whose driver runs.
     open: usize,
+    /// ALPN chose HTTP/1.1 last time: a connection will carry one request at a time.
+    http1: bool,
 }
 
 #[derive(Debug)]
@@ -179,6 +181,7 @@ impl HostPool {
         state.waiting.retain(|waiter| !waiter.reply.is_closed());
         let each = match self.protocol {
             Protocol::Http1 => 1,
+            Protocol::Auto if state.http1 => 1,
             // Until the peer tells otherwise, a connection under way will carry what is allowed.
             Protocol::Http2 | Protocol::Auto => self.options().http2_max_concurrent_streams.max(1) as usize,
         };
@@ -233,6 +236,7 @@ impl HostPool {
             Ok(lease) => {
                 let mut state = self.state.borrow_mut();
                 state.open += 1;
+                state.http1 = matches!(lease, Lease::H1(_));
                 match lease {
                     Lease::H1(connection) => state.idle.push((connection, Instant::now())),
                     Lease::H2(connection) => state.h2.push(connection),

@@ -100,6 +100,18 @@ fn the_protocol_follows_alpn() {
 }
 
 #[test]
+fn a_burst_to_a_host_without_http2_gets_a_connection_each() {
+    run(async {
+        let (own, _) = secrets();
+        let address = serve(&own, &["http/1.1"]).await;
+        let config = Cluster { protocol: HttpProtocol::Auto, socket: socket(None), ..testing::cluster(&[address]) };
+        let (cluster, deps) = local(config);
+        futures::future::join_all((0..4).map(|_| call(&cluster, address, "/slow/300"))).await;
+        assert_eq!(deps.stats.value("cluster.c.upstream_cx_http1_total"), Some(4));
+    });
+}
+
+#[test]
 fn refused_certificates_are_told_and_counted() {
     run(async {
         let (own, roots) = secrets();
