@@ -48,3 +48,4 @@ mod testing;
 pub mod tls;
 mod upstream;
 mod worker;
+mod xds;
