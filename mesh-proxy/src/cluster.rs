@@ -16,6 +16,7 @@ mod dns;
 mod handle;
 mod host;
 mod hosts;
+mod maintain;
 mod outlier;
 mod stats;
 #[cfg(test)]

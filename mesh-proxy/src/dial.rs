@@ -1,23 +1,20 @@
 //! Opening connections to hosts: TCP or Unix socket, then TLS if the cluster's transport says so.
 
+mod stream;
+
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use rustls_pki_types::UnixTime;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpSocket, TcpStream, UnixStream},
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
 use crate::{
     balancer::{HostPicker, PickContext, PickError},
@@ -28,6 +25,9 @@ use crate::{
 };
 
 pub(crate) use crate::tls::Alpn;
+use stream::{Io, OpenConnection, Socket};
+
+pub use stream::UpstreamStream;
 
 /// A connection could not be made.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -85,187 +85,6 @@ pub struct UpstreamConnInfo {
     pub local: Option<SocketAddr>,
     /// TLS facts, if it is TLS.
     pub tls: Option<Arc<TlsInfo>>,
-}
-
-/// A connection to a host. Counts as open until it is dropped.
-#[derive(Debug)]
-pub struct UpstreamStream {
-    io: Io,
-    open: OpenConnection,
-}
-
-impl UpstreamStream {
-    /// Counts the connection as a request of the host while it is open, for balancing by load.
-    pub(crate) fn count_as_request(&mut self) {
-        let open = &mut self.open;
-        if !std::mem::replace(&mut open.request, true) {
-            open.host.state.rq_total.fetch_add(1, Relaxed);
-            open.host.state.rq_active.fetch_add(1, Relaxed);
-            open.cluster.stats().upstream_rq_total.inc();
-            open.cluster.stats().upstream_rq_active.inc();
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Io {
-    Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Socket::Tcp(s) => Pin::new(s).poll_read(cx, buf),
-            Socket::Unix(s) => Pin::new(s).poll_read(cx, buf),
-        }
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Socket::Tcp(s) => Pin::new(s).poll_write(cx, buf),
-            Socket::Unix(s) => Pin::new(s).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Socket::Tcp(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Socket::Unix(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Socket::Tcp(s) => Pin::new(s).poll_flush(cx),
-            Socket::Unix(s) => Pin::new(s).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
-        }
-    }
-}
-
-impl AsyncRead for UpstreamStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let polled = match &mut this.io {
-            Io::Plain(s) => Pin::new(s).poll_read(cx, buf),
-            Io::Tls(s) => Pin::new(s).poll_read(cx, buf),
-        };
-        let read = buf.filled().len().saturating_sub(before);
-        if read > 0 {
-            this.open.cluster.stats().upstream_cx_rx_bytes_total.add(read as u64);
-        }
-        polled
-    }
-}
-
-impl UpstreamStream {
-    fn wrote(&self, polled: &Poll<io::Result<usize>>) {
-        if let Poll::Ready(Ok(written)) = polled {
-            self.open.cluster.stats().upstream_cx_tx_bytes_total.add(*written as u64);
-        }
-    }
-}
-
-impl AsyncWrite for UpstreamStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = match &mut this.io {
-            Io::Plain(s) => Pin::new(s).poll_write(cx, buf),
-            Io::Tls(s) => Pin::new(s).poll_write(cx, buf),
-        };
-        this.wrote(&polled);
-        polled
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = match &mut this.io {
-            Io::Plain(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-            Io::Tls(s) => Pin::new(s).poll_write_vectored(cx, bufs),
-        };
-        this.wrote(&polled);
-        polled
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Plain(s) => Pin::new(s).poll_flush(cx),
-            Io::Tls(s) => Pin::new(s).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().io {
-            Io::Plain(s) => Pin::new(s).poll_shutdown(cx),
-            Io::Tls(s) => Pin::new(s).poll_shutdown(cx),
-        }
-    }
-}
-
-/// Counts a connection while it is open.
-#[derive(Debug)]
-struct OpenConnection {
-    cluster: Arc<ClusterHandle>,
-    host: Arc<Host>,
-    /// It counts as a request too.
-    request: bool,
-    _permit: BreakerPermit,
-}
-
-impl OpenConnection {
-    fn new(cluster: &Arc<ClusterHandle>, host: &Arc<Host>, permit: BreakerPermit) -> Self {
-        let stats = cluster.stats();
-        stats.upstream_cx_total.inc();
-        stats.upstream_cx_active.inc();
-        host.state.cx_total.fetch_add(1, Relaxed);
-        host.state.cx_active.fetch_add(1, Relaxed);
-        Self { cluster: cluster.clone(), host: host.clone(), request: false, _permit: permit }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        let stats = self.cluster.stats();
-        stats.upstream_cx_active.dec();
-        stats.upstream_cx_destroy.inc();
-        self.host.state.cx_active.fetch_sub(1, Relaxed);
-        if self.request {
-            self.host.state.rq_active.fetch_sub(1, Relaxed);
-            stats.upstream_rq_active.dec();
-        }
-    }
 }
 
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(1);

@@ -32,7 +32,6 @@ pub use store::{SecretSource, SecretStore, check_secret};
 
 pub(crate) use client::Alpn;
 pub(crate) use info::{client_info, server_info};
-pub(crate) use server::BuiltServer;
 
 use std::sync::Arc;
 

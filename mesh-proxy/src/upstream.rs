@@ -29,7 +29,7 @@ use std::{
 
 pub(crate) use error::{SendError, SendErrorKind};
 pub(crate) use local::{LocalCluster, RequestPermit};
-pub(crate) use sender::{HttpSender, StreamGuard, UpstreamBody};
+pub(crate) use sender::{HttpSender, UpstreamBody};
 
 pub(crate) use crate::{balancer::PickContext, dial::UpstreamStream};
 

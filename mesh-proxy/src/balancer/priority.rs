@@ -21,9 +21,8 @@ impl PriorityLoads {
     /// Envoy's rule (docs: "Priority levels", "Degraded endpoints", "Panic threshold"). `overprovisioning` in percent;
     /// `panic_threshold` in percent, zero = no panic mode.
     pub(super) fn new(counts: &[Counts], overprovisioning: u32, panic_threshold: f64) -> Self {
-        let availability = |available: u64, total: u64| match total {
-            0 => 0,
-            total => (u64::from(overprovisioning) * available / total).min(100) as u32,
+        let availability = |available: u64, total: u64| {
+            (u64::from(overprovisioning) * available).checked_div(total).unwrap_or(0).min(100) as u32
         };
         let healthy: Vec<u32> = counts.iter().map(|c| availability(c.healthy, c.total)).collect();
         let degraded: Vec<u32> = counts.iter().map(|c| availability(c.degraded, c.total)).collect();

@@ -12,6 +12,9 @@ use crate::model::{Address, Assignment, DnsFamily};
 /// Most addresses kept of one name.
 const MAX_ADDRESSES: usize = 256;
 
+/// A name and what came of resolving it.
+pub(super) type Answer = ((String, u16), io::Result<Vec<SocketAddr>>);
+
 /// Every name of `assignment`, once.
 pub(super) fn names(assignment: &Assignment) -> Vec<(String, u16)> {
     let mut seen = HashSet::new();
@@ -61,7 +64,7 @@ fn select(found: Vec<SocketAddr>, family: DnsFamily) -> Vec<SocketAddr> {
 }
 
 /// Takes over what was found; names that could not be resolved keep their last good addresses. True if anything changed.
-pub(super) fn merge(known: &mut Resolved, answers: Vec<((String, u16), io::Result<Vec<SocketAddr>>)>) -> bool {
+pub(super) fn merge(known: &mut Resolved, answers: Vec<Answer>) -> bool {
     let mut changed = false;
     for (name, answer) in answers {
         if let Ok(addresses) = answer {
