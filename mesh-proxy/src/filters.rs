@@ -4,12 +4,15 @@
 //! |---|---|---|
 //! | [`Rbac`] | `envoy.extensions.filters.http.rbac.v3.RBAC` | who may call |
 //! | [`NetworkRbac`] | `envoy.extensions.filters.network.rbac.v3.RBAC` | who may connect |
+//! | [`Cors`] | `envoy.extensions.filters.http.cors.v3.Cors` | which web pages may call |
 //! | [`Fault`] | `envoy.extensions.filters.http.fault.v3.HTTPFault` | delays and errors on purpose |
 
+mod cors;
 mod fault;
 mod proto;
 mod rbac;
 
+pub use cors::Cors;
 pub use fault::{Chance, Fault, RandomChance};
 pub use rbac::{NetworkRbac, Rbac};
 
@@ -18,5 +21,5 @@ use crate::filter::FilterRegistry;
 /// A registry of all built-in filters.
 #[must_use]
 pub fn builtin() -> FilterRegistry {
-    FilterRegistry::empty().with_http(Rbac).with_network(NetworkRbac).with_http(Fault::default())
+    FilterRegistry::empty().with_http(Rbac).with_network(NetworkRbac).with_http(Fault::default()).with_http(Cors)
 }
