@@ -13,9 +13,12 @@
 //! for it, and there is no host name check beside them.
 
 mod client;
+#[cfg(any(test, feature = "test-util"))]
+pub mod conformance;
 mod error;
 mod info;
 mod live;
+mod memory;
 mod provider;
 mod server;
 mod store;
@@ -26,6 +29,7 @@ mod verify;
 pub use client::ClientTlsHandle;
 pub use error::{TlsError, TlsStats, VerifyFailure, failure_text};
 pub use info::{CertificateFacts, certificate_facts};
+pub use memory::MemorySecrets;
 pub use provider::check_parameters;
 pub use server::ServerTlsHandle;
 pub use store::{SecretSource, SecretStore, check_secret};
