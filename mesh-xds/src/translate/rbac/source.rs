@@ -128,7 +128,7 @@ fn address(value: &str, identifier: impl Fn(CidrRange) -> Identifier) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesh_xds_api::json;
+    use mesh_xds_api::{envoy::r#type::matcher::v3::string_matcher::MatchPattern, json};
 
     fn name(principal: &Principal) -> serde_json::Value {
         json::to_value(principal)["authenticated"]["principal_name"].clone()
@@ -152,5 +152,45 @@ mod tests {
         assert_eq!(name(&namespace("a*", "td"))["prefix"], "spiffe://td/ns/a");
         // Characters of regular expressions stand for themselves.
         assert_eq!(name(&namespace("a.c", "td"))["prefix"], "spiffe://td/ns/a.c/");
+    }
+
+    /// Whether a caller with this identity is the principal, as RBAC decides it.
+    fn is(principal: &Principal, id: &str) -> bool {
+        match principal.identifier.as_ref().unwrap() {
+            Identifier::AndIds(set) => set.ids.iter().all(|principal| is(principal, id)),
+            Identifier::Authenticated(Authenticated { principal_name: None }) => true,
+            Identifier::Authenticated(Authenticated { principal_name: Some(name) }) => {
+                match name.match_pattern.as_ref().unwrap() {
+                    MatchPattern::Exact(text) => id == text,
+                    MatchPattern::Prefix(text) => id.starts_with(text.as_str()),
+                    MatchPattern::Suffix(text) => id.ends_with(text.as_str()),
+                    MatchPattern::Contains(text) => id.contains(text.as_str()),
+                    other => panic!("no matcher for identities: {other:?}"),
+                }
+            }
+            other => panic!("no identity: {other:?}"),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn policies_match_what_is_written_and_no_more(
+            wanted in "[a-c.*+-]{1,4}", namespace_of in "[a-c-]{1,4}", account in "[a-c.-]{1,4}",
+        ) {
+            let id = names::spiffe_id("td", &namespace_of, &account);
+            let by_pattern = |value: &str| match (value.strip_prefix('*'), value.strip_suffix('*')) {
+                _ if value == "*" => true,
+                (Some(end), _) => namespace_of.ends_with(end),
+                (None, Some(begin)) => namespace_of.starts_with(begin),
+                (None, None) => namespace_of == value,
+            };
+            proptest::prop_assert_eq!(is(&namespace(&wanted, "td"), &id), by_pattern(&wanted));
+            let exact = wanted.replace('*', "x");
+            let same = exact == account;
+            let full = format!("td/ns/{namespace_of}/sa/{exact}");
+            proptest::prop_assert_eq!(is(&identity(&full, "td"), &id), same);
+            proptest::prop_assert_eq!(is(&service_account(&exact, &namespace_of, "td"), &id), same);
+            proptest::prop_assert!(!is(&namespace(&wanted, "other"), &id));
+        }
     }
 }
