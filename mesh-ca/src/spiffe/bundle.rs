@@ -36,7 +36,7 @@ pub struct TrustRoot {
     anchor: TrustAnchor<'static>,
     not_before: SystemTime,
     not_after: SystemTime,
-    profile: Result<(), (Rule, String)>,
+    profile: Result<Option<TrustDomain>, (Rule, String)>,
 }
 
 impl TrustRoot {
@@ -66,7 +66,7 @@ impl TrustRoot {
         &self.anchor
     }
 
-    pub(super) fn profile(&self) -> &Result<(), (Rule, String)> {
+    pub(super) fn profile(&self) -> &Result<Option<TrustDomain>, (Rule, String)> {
         &self.profile
     }
 }

@@ -36,6 +36,8 @@ pub enum Rule {
     SigningKeyCertSign,
     /// A signing certificate's id, when there, has no path.
     SigningNoPath,
+    /// The issuer of a leaf, when it has an id, is of the leaf's trust domain.
+    SigningTrustDomain,
     /// Not before the start of validity.
     NotYetValid,
     /// Not after the end of validity.
@@ -109,6 +111,11 @@ impl Rule {
             Self::SigningNoPath => {
                 ("signing-no-path", "X509-SVID 3.2", "the id of a signing certificate must not have a path")
             }
+            Self::SigningTrustDomain => (
+                "signing-trust-domain",
+                "X509-SVID 3.2",
+                "the id of a signing certificate must be of the trust domain of the leaves it issues",
+            ),
             Self::NotYetValid => ("not-yet-valid", "RFC 5280 6.1.3", "the certificate must be valid already"),
             Self::Expired => ("expired", "RFC 5280 6.1.3", "the certificate must still be valid"),
             Self::TrustedRoot => ("trusted-root", "RFC 5280 6.1", "the chain must end at a trusted root"),

@@ -107,7 +107,7 @@ fn verify_profiled(
     now: SystemTime,
 ) -> Result<VerifiedSvid, RuleBroken> {
     check_time(facts.not_before, facts.not_after, now).map_err(|r| RuleBroken::new(r, Place::Leaf, ""))?;
-    let intermediates = verify_path(leaf, intermediates, bundle, now)?;
+    let intermediates = verify_path(leaf, id.trust_domain(), intermediates, bundle, now)?;
     Ok(VerifiedSvid {
         id,
         not_before: facts.not_before,
@@ -146,12 +146,12 @@ fn check_leaf_facts(facts: &Facts) -> Result<SpiffeId, (Rule, String)> {
 
 /// A root: a plain one (no SPIFFE id) may lack key usage altogether, since trust in it comes from configuration and
 /// RFC 5280 section 6.1 takes no more of an anchor than its name and key.
-pub(super) fn root_profile(facts: &Facts) -> Result<(), (Rule, String)> {
+pub(super) fn root_profile(facts: &Facts) -> Result<Option<TrustDomain>, (Rule, String)> {
     let plain = !facts.uri_sans.iter().any(|u| u.starts_with("spiffe:"));
     if plain && facts.ca && facts.key_usage.is_none() {
-        return Ok(());
+        return Ok(None);
     }
-    signing_profile(facts).map(|_| ())
+    signing_profile(facts)
 }
 
 /// A CA without a SPIFFE id is not an SVID: then only what makes it a signing certificate is asked of it.
@@ -190,6 +190,7 @@ fn check_time(not_before: SystemTime, not_after: SystemTime, now: SystemTime) ->
 /// Builds and checks the path; gives the number of intermediates in it.
 fn verify_path(
     leaf: &CertificateDer<'_>,
+    trust_domain: &TrustDomain,
     intermediates: &[CertificateDer<'_>],
     bundle: &TrustBundle,
     now: SystemTime,
@@ -199,7 +200,7 @@ fn verify_path(
     // The builder tries other paths when ours is refused, so the last refusal is kept here.
     let refused = RefCell::new(None);
     let check = |path: &VerifiedPath<'_>| {
-        check_signers(path, bundle.roots(), now).map_err(|broken| {
+        check_signers(path, trust_domain, bundle.roots(), now).map_err(|broken| {
             *refused.borrow_mut() = Some(broken);
             webpki::Error::UnknownIssuer
         })
@@ -219,14 +220,31 @@ fn verify_path(
 }
 
 /// SPIFFE's rules for signing certificates, on a path whose signatures hold.
-fn check_signers(path: &VerifiedPath<'_>, roots: &[TrustRoot], now: SystemTime) -> Result<(), RuleBroken> {
+fn check_signers(
+    path: &VerifiedPath<'_>,
+    trust_domain: &TrustDomain,
+    roots: &[TrustRoot],
+    now: SystemTime,
+) -> Result<(), RuleBroken> {
+    // Only the issuer of the leaf itself: a signer above it may be of another trust domain.
+    let issues_leaf = |of: Option<&TrustDomain>, place| match of.filter(|of| *of != trust_domain) {
+        Some(other) => {
+            Err(RuleBroken::new(Rule::SigningTrustDomain, place, format!("{other} issued for {trust_domain}")))
+        }
+        None => Ok(()),
+    };
+    let mut direct = true;
     for (n, signer) in path.intermediate_certificates().enumerate() {
-        check_signing(&signer.der(), Place::Intermediate(n))?;
+        let of = check_signing(&signer.der(), Place::Intermediate(n))?;
+        if direct {
+            issues_leaf(of.as_ref(), Place::Intermediate(n))?;
+        }
+        direct = false;
     }
     // The anchor is one of the bundle's by construction; several roots may share a name and key, one good one is enough.
     let mut verdict = Err(RuleBroken::new(Rule::TrustedRoot, Place::Root, ""));
     for root in roots.iter().filter(|r| same_anchor(r.anchor(), path.anchor())) {
-        verdict = root.check(now);
+        verdict = root.check(now).and_then(|of| if direct { issues_leaf(of, Place::Root) } else { Ok(()) });
         if verdict.is_ok() {
             break;
         }
@@ -239,12 +257,11 @@ fn same_anchor(a: &TrustAnchor<'_>, b: &TrustAnchor<'_>) -> bool {
 }
 
 impl TrustRoot {
-    /// The root's own profile and validity.
-    pub(super) fn check(&self, now: SystemTime) -> Result<(), RuleBroken> {
-        if let Err((rule, detail)) = self.profile() {
-            return Err(RuleBroken::new(*rule, Place::Root, detail.clone()));
-        }
-        check_time(self.not_before(), self.not_after(), now).map_err(|r| RuleBroken::new(r, Place::Root, ""))
+    /// The root's own profile and validity; the trust domain of its id, if it has one.
+    pub(super) fn check(&self, now: SystemTime) -> Result<Option<&TrustDomain>, RuleBroken> {
+        let of = self.profile().as_ref().map_err(|(rule, d)| RuleBroken::new(*rule, Place::Root, d.clone()))?;
+        check_time(self.not_before(), self.not_after(), now).map_err(|r| RuleBroken::new(r, Place::Root, ""))?;
+        Ok(of.as_ref())
     }
 }
 

@@ -117,6 +117,7 @@ fn signing_rules() {
         (Rule::KeyUsageCritical, good.replace("critical,keyCertSign", "keyCertSign")),
         (Rule::SigningNoPath, good.replace("spiffe://cluster.local", "spiffe://cluster.local/ca")),
         (Rule::SpiffeId, good.replace("spiffe://cluster.local", "spiffe://CLUSTER")),
+        (Rule::SigningTrustDomain, good.replace("spiffe://cluster.local", "spiffe://other.org")),
         (Rule::OneUriSan, good.replace("URI:spiffe://cluster.local", "URI:spiffe://cluster.local,URI:spiffe://b")),
         (Rule::SigningExtendedKeyUsage, format!("{good}\nextendedKeyUsage=codeSigning")),
         (Rule::NameConstraints, format!("{good}\nnameConstraints=critical,permitted;URI:.example.com")),
