@@ -23,7 +23,7 @@ use mesh_xds::server::{AllowAll, ListenConfig, NodeIdentity, XdsServer, serve};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use self::{mesh::Mesh, nodes::Nodes};
+use self::mesh::Mesh;
 pub(crate) use self::{mesh::Reader, services::log_event};
 use crate::{
     authority::Authority,
@@ -65,15 +65,19 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
     let own = own_identity(&authority, &args).await?;
     let states = mesh_config::watch(DirectorySource::new([config]), StoreOptions::default());
     let mesh = Mesh::follow(states, &args.trust_domain);
-    let nodes = Nodes::serve(mesh.clone());
+    // Whoever connects before the configuration has been read waits in the backlog.
+    let mut first = mesh.subscribe();
+    let read = first.wait_for(Option::is_some).await.is_ok();
+    anyhow::ensure!(read, "the configuration was not read");
+    let views = nodes::views(mesh.clone());
 
-    let secured = XdsServer::builder(nodes.clone())
+    let secured = XdsServer::builder(views.clone())
         .authorizer(NodeIdentity::new([args.trust_domain.clone()], services::spiffe_id))
         .observer(services::log_event)
         .build();
     let open = plaintext
         .as_ref()
-        .map(|_| XdsServer::builder(nodes.clone()).authorizer(AllowAll).observer(services::log_event).build());
+        .map(|_| XdsServer::builder(views.clone()).authorizer(AllowAll).observer(services::log_event).build());
     let (certificates, metrics) = services::certificates(&authority)?;
     let mut routes = tonic::service::Routes::builder();
     secured.add_to(&mut routes);

@@ -38,8 +38,14 @@ struct Pki {
 
 impl Pki {
     fn new() -> Self {
+        Self::of("cluster.local")
+    }
+
+    /// With a root of this trust domain.
+    fn of(trust_domain: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        certificate(folder.path(), "root", "root", "/O=test", ROOT, "30");
+        let root = ROOT.replace("spiffe://cluster.local", &format!("spiffe://{trust_domain}"));
+        certificate(folder.path(), "root", "root", "/O=test", &root, "30");
         Self { folder }
     }
 
@@ -180,7 +186,7 @@ fn path_rules() {
 /// A root speaks for its own trust domain only, however good its signature.
 #[test]
 fn trust_domains_are_not_pooled() {
-    let (ours, theirs) = (Pki::new(), Pki::new());
+    let (ours, theirs) = (Pki::new(), Pki::of("other.example"));
     let bundle = |pki: &Pki, domain: &str| {
         TrustBundle::from_pem(TrustDomain::parse(domain).unwrap(), &pki.read("root")).unwrap()
     };

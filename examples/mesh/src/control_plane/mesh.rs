@@ -50,13 +50,6 @@ impl Mesh {
         self.current.borrow().clone()
     }
 
-    /// Waits for the first state.
-    pub(crate) async fn ready(&self) -> Option<Arc<Configured>> {
-        let mut current = self.current.clone();
-        let ready = current.wait_for(Option::is_some).await.ok()?;
-        ready.clone()
-    }
-
     /// Follows the states.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Option<Arc<Configured>>> {
         self.current.clone()
