@@ -24,7 +24,7 @@ mod source;
 mod tcp_proxy;
 mod tls;
 mod translator;
-mod value;
+pub(crate) mod value;
 
 pub use audit::{Audit, MAX_FIELDS, MessageTable};
 pub use bootstrap::{Bootstrap, StaticResource};

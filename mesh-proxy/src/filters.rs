@@ -16,10 +16,15 @@ pub use cors::Cors;
 pub use fault::{Chance, Fault, RandomChance};
 pub use rbac::{NetworkRbac, Rbac};
 
-use crate::filter::FilterRegistry;
+use crate::{config::Audit, filter::FilterRegistry};
 
 /// A registry of all built-in filters.
 #[must_use]
 pub fn builtin() -> FilterRegistry {
     FilterRegistry::empty().with_http(Rbac).with_network(NetworkRbac).with_http(Fault::default()).with_http(Cors)
+}
+
+/// What the filters' configuration is compared with, for the page of supported fields.
+pub(crate) fn audits() -> [(&'static str, &'static Audit); 3] {
+    [("RBAC", &rbac::parse::AUDIT), ("Fault", &fault::parse::AUDIT), ("CORS", &cors::AUDIT)]
 }

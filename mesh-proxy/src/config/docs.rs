@@ -10,8 +10,8 @@ pub fn supported_fields() -> String {
     let mut out = String::from(
         "# Supported fields\n\n\
          Made from the tables the configuration is checked against (`mesh_proxy::config::supported_fields`); a test keeps \
-         it equal.\nA field that is set and refused rejects its resource with the field's path. Filters bring tables of \
-         their own.\n",
+         it equal.\nA field that is set and refused rejects its resource with the field's path. Filters of users bring tables \
+         of their own.\n",
     );
     let sections: [(&str, &Audit); 6] = [
         ("Bootstrap", &bootstrap::BOOTSTRAP),
@@ -22,7 +22,7 @@ pub fn supported_fields() -> String {
         ("Secret", &translator::SECRET),
     ];
     let mut shown: Vec<&MessageTable> = Vec::new();
-    for (title, audit) in sections {
+    for (title, audit) in sections.into_iter().chain(crate::filters::audits()) {
         let _ = write!(out, "\n## {title}\n");
         for table in audit.messages() {
             // A table that two kinds share is shown once.

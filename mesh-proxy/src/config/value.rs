@@ -24,7 +24,7 @@ use crate::{
 
 supported! {
     /// Shared values.
-    pub(super) static VALUES =
+    pub(crate) static VALUES =
     envoy.config.core.v3.Address {
         carried: socket_address, pipe;
     }
@@ -172,7 +172,7 @@ pub(super) fn ip_address(value: &core::Address) -> Translated<Address> {
 }
 
 /// A range of addresses.
-pub(super) fn cidr(value: &core::CidrRange) -> Translated<IpNet> {
+pub(crate) fn cidr(value: &core::CidrRange) -> Translated<IpNet> {
     let ip: IpAddr = value
         .address_prefix
         .parse()
@@ -224,7 +224,7 @@ pub(super) fn header_value(text: &str) -> Translated<HeaderValue> {
 }
 
 /// A share in percent.
-pub(super) fn fraction(value: &FractionalPercent) -> Translated<RuntimeFraction> {
+pub(crate) fn fraction(value: &FractionalPercent) -> Translated<RuntimeFraction> {
     let denominator = match enumeration(value.denominator, "denominator")? {
         DenominatorType::Hundred => 100,
         DenominatorType::TenThousand => 10_000,

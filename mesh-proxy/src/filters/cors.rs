@@ -31,13 +31,9 @@ supported! {
             allow_private_network_access, forward_not_matching_preflights;
         limited: filter_enabled = "0 or 100 percent", shadow_enabled = "0 or 100 percent";
     }
-    envoy.config.core.v3.RuntimeFractionalPercent {
-        carried: default_value;
-        irrelevant: runtime_key = "there is no runtime that could set it: the default holds";
-    }
 }
 
-static AUDIT: Audit = Audit::new(&[TABLES, VALUES, MATCHERS]);
+pub(super) static AUDIT: Audit = Audit::new(&[TABLES, VALUES, MATCHERS]);
 
 /// Makes the HTTP filter `envoy.filters.http.cors`.
 ///

@@ -1,6 +1,6 @@
 //! Faults on purpose. Source: `envoy/extensions/filters/http/fault/v3/fault.proto`.
 
-mod parse;
+pub(super) mod parse;
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 

@@ -2,7 +2,7 @@
 
 mod engine;
 mod metadata;
-mod parse;
+pub(super) mod parse;
 
 use std::{any::Any, borrow::Cow, sync::Arc};
 

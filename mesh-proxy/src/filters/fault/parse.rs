@@ -38,7 +38,7 @@ supported! {
     envoy.extensions.filters.common.fault.v3.FaultDelay.HeaderDelay {}
 }
 
-static AUDIT: Audit = Audit::new(&[TABLES, VALUES, MATCHERS]);
+pub(in crate::filters) static AUDIT: Audit = Audit::new(&[TABLES, VALUES, MATCHERS]);
 
 pub(super) fn config(any: &Any) -> Result<Config, FieldError> {
     let proto: HttpFault = unpack(any, &AUDIT)?;

@@ -69,6 +69,12 @@ supported! {
     envoy.config.rbac.v3.Principal.Authenticated {
         carried: principal_name;
     }
+    envoy.type.v3.Int32Range {
+        carried: start, end;
+    }
+    envoy.type.v3.DoubleRange {
+        carried: start, end;
+    }
     envoy.type.matcher.v3.PathMatcher {
         carried: path;
     }
@@ -93,7 +99,7 @@ supported! {
     }
 }
 
-static AUDIT: Audit = Audit::new(&[TABLES, VALUES, MATCHERS]);
+pub(in crate::filters) static AUDIT: Audit = Audit::new(&[TABLES, VALUES, MATCHERS]);
 
 type Parsed<T> = Result<T, FieldError>;
 
