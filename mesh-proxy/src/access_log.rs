@@ -164,6 +164,7 @@ pub(crate) mod tests {
             direct_remote: "10.0.0.9:4000".parse().unwrap(),
             remote: "10.0.0.9:4000".parse().unwrap(),
             local: "127.0.0.1:80".parse().unwrap(),
+            local_restored: false,
             tls: None,
             listener: "l".into(),
             filter_chain: "".into(),

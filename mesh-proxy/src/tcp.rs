@@ -117,7 +117,8 @@ impl Session {
         let chain = self.chain.clone();
         while self.info.attempts < chain.model.max_connect_attempts.max(1) {
             self.info.attempts += 1;
-            let pick = PickContext { original_dst: Some(self.info.connection.local), ..PickContext::default() };
+            let pick =
+                PickContext { original_dst: self.info.connection.original_destination(), ..PickContext::default() };
             let Ok(host) = cluster.pick(&pick) else {
                 self.fail(ResponseFlags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream");
                 return None;

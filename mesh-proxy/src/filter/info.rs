@@ -21,6 +21,8 @@ pub struct ConnectionInfo {
     pub remote: SocketAddr,
     /// Address the client meant: the socket's own, or the original destination.
     pub local: SocketAddr,
+    /// `local` is not the socket's own: it is the original destination, or what PROXY protocol says.
+    pub local_restored: bool,
     /// TLS facts, if the connection is TLS.
     pub tls: Option<Arc<TlsInfo>>,
     /// Name of the listener.
@@ -35,6 +37,15 @@ pub struct ConnectionInfo {
     pub inbound: Option<bool>,
     /// When it was accepted.
     pub started: Instant,
+}
+
+impl ConnectionInfo {
+    /// Where the client meant to go, if that is not the listener itself. A proxy that forwarded to its own address would
+    /// call itself for ever.
+    #[must_use]
+    pub fn original_destination(&self) -> Option<SocketAddr> {
+        self.local_restored.then_some(self.local)
+    }
 }
 
 /// Facts of a TLS connection.

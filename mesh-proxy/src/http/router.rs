@@ -1,6 +1,7 @@
 //! The router: from a route to a response of a host of its cluster, with retries, under the route's time limits.
 
 use std::{
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -24,7 +25,7 @@ use crate::{
     body::Body,
     cluster::{Host, Outcome},
     filter::{LocalReply, ResponseFlags},
-    model::{ClusterSpecifier, Forward, HashPolicy, HostRewrite, RetryPolicy, WeightedCluster},
+    model::{ClusterKind, ClusterSpecifier, Forward, HashPolicy, HostRewrite, RetryPolicy, WeightedCluster},
     upstream::{LocalCluster, SendErrorKind, UpstreamBody},
 };
 
@@ -294,7 +295,7 @@ impl Call<'_> {
             exclude: if avoid { tried } else { &[] },
             host_selection_retries: self.policy.map_or(0, |p| p.host_selection_attempts),
             attempt: 0,
-            original_dst: Some(stream.connection.info.local),
+            original_dst: self.original_destination(stream),
         });
         let Ok(host) = host else { return Err(Failed::NoHost) };
         tried.push(host.clone());
@@ -313,6 +314,17 @@ impl Call<'_> {
             Err(Failed::Reset { .. }) if upload.is_some_and(|u| u.has_failed()) => Err(Failed::Client),
             result => result,
         }
+    }
+
+    /// Where an `ORIGINAL_DST` cluster sends the request: to what its header names, if it has one that is an address, else
+    /// to the connection's original destination.
+    fn original_destination(&self, stream: &Stream) -> Option<SocketAddr> {
+        let named = match &self.cluster.handle().config().kind {
+            ClusterKind::OriginalDst { header: Some(header) } => stream.request.headers.get(header),
+            _ => None,
+        };
+        let named = named.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        named.or_else(|| stream.connection.info.original_destination())
     }
 
     async fn exchange(&mut self, stream: &mut Stream, host: &Arc<Host>) -> Result<Response<UpstreamBody>, Failed> {

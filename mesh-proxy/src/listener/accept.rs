@@ -58,7 +58,7 @@ pub(crate) async fn run(
             Socket::Tcp(socket) => socket.local_addr().unwrap_or_else(|_| nowhere()),
             Socket::Unix(_) => nowhere(),
         };
-        let incoming = Incoming { worker: worker.clone(), peer, local, started: Instant::now() };
+        let incoming = Incoming { worker: worker.clone(), peer, local, restored: false, started: Instant::now() };
         let listener = current.borrow().clone();
         tokio::task::spawn_local(incoming.serve(listener, redirects.clone(), socket));
     }
@@ -104,13 +104,17 @@ struct Incoming {
     worker: Rc<WorkerContext>,
     peer: SocketAddr,
     local: SocketAddr,
+    /// `local` is the original destination.
+    restored: bool,
     started: Instant,
 }
 
 impl Incoming {
     async fn serve(mut self, mut listener: Rc<ActiveListener>, redirects: Redirects, socket: Socket) {
         if listener.model.use_original_dst || listener.model.listener_filters.original_dst {
-            self.local = original_destination(&socket).unwrap_or(self.local);
+            let destination = original_destination(&socket).unwrap_or(self.local);
+            self.restored = destination != self.local;
+            self.local = destination;
             if listener.model.use_original_dst
                 && let Some(other) = redirect(&redirects, self.local)
             {
@@ -197,6 +201,7 @@ impl Incoming {
             direct_remote: self.peer,
             remote,
             local,
+            local_restored: self.restored || findings.proxied.is_some(),
             tls,
             listener: listener.name.clone(),
             filter_chain: chain.map_or_else(|| "".into(), |c| c.name.clone()),
