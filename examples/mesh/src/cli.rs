@@ -116,6 +116,16 @@ pub(crate) struct ControlPlaneArgs {
     /// Write the addresses in use to this file, as JSON, once they are bound (for port 0).
     #[arg(long)]
     pub(crate) addresses_path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) end: EndArgs,
+}
+
+/// When a process that serves is to end, besides on SIGTERM and Ctrl-C.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct EndArgs {
+    /// End when standard input is closed: with the program that started this one, however that ends.
+    #[arg(long)]
+    pub(crate) end_with_stdin: bool,
 }
 
 #[derive(Debug, Args)]
@@ -193,6 +203,8 @@ pub(crate) struct SidecarArgs {
     /// How long open requests may take at the end.
     #[arg(long, default_value = "5s", value_parser = duration)]
     pub(crate) drain_time: std::time::Duration,
+    #[command(flatten)]
+    pub(crate) end: EndArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

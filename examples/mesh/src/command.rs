@@ -8,7 +8,7 @@ mod translate;
 mod validate;
 mod xds;
 
-use std::{future::Future, process::Stdio};
+use std::{future::Future, io::Read as _, process::Stdio};
 
 pub(crate) use self::{
     analyze::analyze,
@@ -19,11 +19,31 @@ pub(crate) use self::{
     validate::validate,
     xds::xds,
 };
+use crate::cli::EndArgs;
 pub(crate) use crate::{control_plane::run as control_plane, sidecar::run as sidecar};
 
 /// Runs a future to its end on a runtime of its own.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(future)
+}
+
+/// Ready when the process is asked to end, or was to end with its standard input and that is closed.
+pub(crate) async fn told_to_end(args: EndArgs) {
+    if !args.end_with_stdin {
+        return asked_to_end().await;
+    }
+    let (closed, is_closed) = tokio::sync::oneshot::channel::<()>();
+    // A thread of its own: it blocks until the end, and ends with the process.
+    std::thread::spawn(move || {
+        let (mut input, mut buffer) = (std::io::stdin().lock(), [0; 256]);
+        // Whatever is written there has no meaning.
+        while input.read(&mut buffer).is_ok_and(|n| n > 0) {}
+        drop(closed);
+    });
+    tokio::select! {
+        _ = is_closed => {}
+        () = asked_to_end() => {}
+    }
 }
 
 /// Ready when the process is asked to end (Ctrl-C or SIGTERM).

@@ -28,7 +28,7 @@ pub(crate) use self::{mesh::Reader, services::log_event};
 use crate::{
     authority::Authority,
     cli::ControlPlaneArgs,
-    command::{self, asked_to_end},
+    command::{self, told_to_end},
     exit, net,
 };
 
@@ -91,8 +91,9 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
     if let (Some(listener), Some(open)) = (plaintext, open) {
         tokio::spawn(serve(listener, None, open.routes(), ListenConfig::default(), open.stopped()));
     }
+    let end = args.end;
     tokio::spawn(async move {
-        asked_to_end().await;
+        told_to_end(end).await;
         tracing::info!("asked to end: proxies reconnect elsewhere, or go on with what they have");
         servers.iter().for_each(XdsServer::shutdown);
     });

@@ -156,7 +156,7 @@ pub(crate) fn is_envoy(args: &DemoArgs, workload: &Workload) -> bool {
 fn this_program() -> anyhow::Result<Command> {
     let program = std::env::current_exe().context("cannot find the program that is running")?;
     let mut command = Command::new(program);
-    command.kill_on_drop(true);
+    command.kill_on_drop(true).stdin(Stdio::piped());
     Ok(command)
 }
 
@@ -167,6 +167,6 @@ fn spawn(mut command: Command, log: &Path) -> anyhow::Result<Child> {
         .and_then(|()| std::fs::OpenOptions::new().create(true).append(true).open(log))
         .with_context(|| format!("cannot write the log {}", log.display()))?;
     let errors = file.try_clone().context("cannot share a log file")?;
-    command.stdin(Stdio::null()).stdout(file).stderr(errors);
+    command.arg("--end-with-stdin").stdout(file).stderr(errors);
     command.spawn().context("cannot start a process of the demo")
 }

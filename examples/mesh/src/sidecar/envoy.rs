@@ -33,7 +33,7 @@ pub(super) async fn run(binary: &Path, bootstrap: &Value, state: &Path, args: &S
             let status = status.context("cannot wait for Envoy")?;
             anyhow::bail!("Envoy ended by itself with {status}; its log says why");
         }
-        () = command::asked_to_end() => {}
+        () = command::told_to_end(args.end) => {}
     }
     if let Some(id) = child.id() {
         terminate(id).await;
