@@ -88,11 +88,6 @@ pub(crate) struct DrainWatch {
 }
 
 impl DrainWatch {
-    /// The phase now.
-    pub(crate) fn phase(&self) -> Phase {
-        self.drain.phase()
-    }
-
     /// The phase now; the task is woken when it changes. To be called by one task only.
     pub(crate) fn poll_phase(&mut self, cx: &Context<'_>) -> Phase {
         let phase = self.drain.phase();
@@ -154,11 +149,11 @@ mod tests {
         let (a, b, ()) = tokio::join!(
             async {
                 first.reached(Phase::Draining).await;
-                first.phase()
+                first.drain.phase()
             },
             async {
                 second.reached(Phase::Closing).await;
-                second.phase()
+                second.drain.phase()
             },
             async {
                 drain.advance(Phase::Draining);

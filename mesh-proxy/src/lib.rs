@@ -9,6 +9,7 @@
 //! ```
 //!
 //! - [`config`]: messages into the model, or a rejection that names the field.
+//! - [`Proxy`]: the whole, built from a [`Bootstrap`](config::Bootstrap).
 //! - [`model`]: what configuration means, as plain values. No protobuf.
 //! - [`route`]: from a request to its route.
 //! - [`state`]: the snapshot workers see.
@@ -49,3 +50,5 @@ pub mod tls;
 mod upstream;
 mod worker;
 mod xds;
+
+pub use proxy::{Proxy, ProxyBuilder, ProxyError, ProxyHandle};

@@ -8,7 +8,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use copy::{Copied, Ended, Moved};
+use copy::{Ended, Moved};
 
 use crate::{
     access_log::{AccessLog, LogContext},
@@ -168,15 +168,15 @@ impl Session {
                 None => std::future::pending().await,
             }
         };
-        let copied: Option<Copied> = tokio::select! {
-            copied = copy => Some(copied),
+        let ended: Option<Ended> = tokio::select! {
+            ended = copy => Some(ended),
             () = expiry => {
                 stats.max_duration.inc();
                 None
             }
             () = drain.reached(Phase::Ended) => None,
         };
-        match copied.map(|c| c.ended) {
+        match ended {
             Some(Ended::Idle) => {
                 stats.idle_timeout.inc();
                 self.info.flags.insert(ResponseFlags::STREAM_IDLE_TIMEOUT);

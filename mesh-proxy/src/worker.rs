@@ -29,6 +29,9 @@ use crate::{
 /// How often a draining worker looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 
+/// A table and what it was compiled to, while both are in use.
+type CompiledRoutes = (Weak<RouteTable>, Weak<Routes>);
+
 /// What all workers share; none of it is touched by a request that goes well, but statistics.
 pub(crate) struct Shared {
     pub(crate) stats: Stats,
@@ -40,7 +43,7 @@ pub(crate) struct Shared {
     pub(crate) drain_time: Duration,
     connections: AtomicU64,
     open: Mutex<HashMap<String, Arc<AtomicU64>>>,
-    routes: Mutex<HashMap<usize, (Weak<RouteTable>, Weak<Routes>)>>,
+    routes: Mutex<HashMap<usize, CompiledRoutes>>,
     failures: Mutex<HashMap<String, String>>,
 }
 
@@ -116,6 +119,8 @@ pub(crate) enum Command {
     Serve,
     /// Connections are told to end; new ones are still taken (`/drain_listeners?graceful`).
     Drain,
+    /// Listeners stop accepting, connections are told to end; the worker goes on.
+    Close,
     /// No connection is taken; the worker ends when the last one has ended, or at the deadline.
     ShutDown {
         /// When the remaining connections are closed.
@@ -179,6 +184,10 @@ async fn run(
                 match command {
                     Command::Serve => {}
                     Command::Drain => listeners.drain(),
+                    Command::Close => {
+                        listeners.stop();
+                        listeners.drain();
+                    }
                     Command::ShutDown { deadline } => break deadline,
                 }
             }

@@ -25,8 +25,8 @@ pub(super) fn upgraded(
     tokio::task::spawn_local(async move {
         let _active = active;
         let Ok((client, host)) = tokio::try_join!(upgrade.client, host) else { return };
-        let result = copy::both(TokioIo::new(client), TokioIo::new(host), idle, |_| {}).await;
-        if let Ended::Failed(e) = result.ended {
+        let ended = copy::both(TokioIo::new(client), TokioIo::new(host), idle, |_| {}).await;
+        if let Ended::Failed(e) = ended {
             tracing::debug!(error = %e, "upgraded connection ended");
         }
     });

@@ -24,7 +24,7 @@ const DEFAULT_BACKLOG: i32 = 4096;
 /// Why a listener has no socket.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum BindError {
+pub(crate) enum BindError {
     /// Another socket has the address.
     #[error("listener {listener}: {address} is in use; stop the other program or choose another port")]
     InUse {
@@ -91,13 +91,6 @@ pub(crate) struct Binding {
     address: Address,
     shared: Option<Arc<RawSocket>>,
     path: Option<PathBuf>,
-}
-
-impl Binding {
-    /// The address with the port that the kernel chose.
-    pub(crate) fn address(&self) -> &Address {
-        &self.address
-    }
 }
 
 impl Drop for Binding {

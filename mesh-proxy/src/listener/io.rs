@@ -87,11 +87,6 @@ impl<S: AsyncRead + Unpin> Rewound<S> {
         Self { head: Vec::new(), inner }
     }
 
-    /// What is underneath.
-    pub(crate) fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
     /// Bytes read ahead.
     pub(crate) fn head(&self) -> &[u8] {
         &self.head

@@ -8,8 +8,9 @@ use std::{
 
 use tokio::sync::watch;
 
+#[cfg(test)]
+use crate::model::Address;
 use crate::{
-    model::Address,
     state::Snapshot,
     worker::{Command, Shared, Worker, spawn},
 };
@@ -17,7 +18,8 @@ use crate::{
 /// All workers of a proxy.
 pub(crate) struct DataPlane {
     workers: Vec<Worker>,
-    commands: watch::Sender<Command>,
+    commands: Arc<watch::Sender<Command>>,
+    #[cfg(test)]
     shared: Arc<Shared>,
 }
 
@@ -30,15 +32,21 @@ impl DataPlane {
         concurrency: usize,
         shared: Arc<Shared>,
         snapshots: &watch::Receiver<Arc<Snapshot>>,
+        commands: Arc<watch::Sender<Command>>,
         seed: u64,
     ) -> io::Result<Self> {
-        let (commands, told) = watch::channel(Command::Serve);
+        let told = commands.subscribe();
         let start = |index: usize| {
             let seed = seed.wrapping_add(index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             spawn(index, &shared, snapshots, &told, seed)
         };
         let workers = (0..concurrency.max(1)).map(start).collect::<io::Result<_>>()?;
-        Ok(Self { workers, commands, shared })
+        Ok(Self {
+            workers,
+            commands,
+            #[cfg(test)]
+            shared,
+        })
     }
 
     /// Waits until every worker has taken over snapshot `version` or a later one. `false`: a worker has ended.
@@ -52,19 +60,27 @@ impl DataPlane {
         true
     }
 
+    /// Waits until a worker has ended.
+    pub(crate) async fn ended(&self) {
+        let ends = self.workers.iter().map(|worker| {
+            let mut applied = worker.applied.clone();
+            Box::pin(async move {
+                let _ = applied.wait_for(|_| false).await;
+            })
+        });
+        futures::future::select_all(ends).await;
+    }
+
     /// Listeners with their bound addresses, sorted by name.
+    #[cfg(test)]
     pub(crate) fn bound(&self) -> Vec<(String, Address)> {
         self.shared.binder.bound()
     }
 
     /// Listeners without sockets, and why.
+    #[cfg(test)]
     pub(crate) fn bind_failures(&self) -> Vec<(String, String)> {
         self.shared.bind_failures()
-    }
-
-    /// Tells connections to end as they can; listeners go on.
-    pub(crate) fn drain(&self) {
-        self.commands.send_replace(Command::Drain);
     }
 
     /// Stops accepting, lets what is under way finish for at most `drain_time`, and ends the workers.

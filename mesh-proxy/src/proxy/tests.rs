@@ -27,7 +27,7 @@ use crate::{
     stats::Stats,
     testing,
     tls::SecretStore,
-    worker::Shared,
+    worker::{Command, Shared},
 };
 
 /// A running data plane.
@@ -47,7 +47,7 @@ impl Plane {
         let (snapshots, seen) = watch::channel(first);
         let sinks = LogSinks::new(&stats);
         let shared = Shared::new(stats.clone(), sinks, SecretStore::default(), None, Duration::from_secs(5));
-        let plane = DataPlane::start(1, shared, &seen, 7).unwrap();
+        let plane = DataPlane::start(1, shared, &seen, Arc::new(watch::channel(Command::Serve).0), 7).unwrap();
         assert!(plane.applied(1).await);
         assert_eq!(plane.bind_failures(), []);
         Self { plane, stats, snapshots, deps }

@@ -28,17 +28,6 @@ pub(crate) enum Ended {
     Failed(io::Error),
 }
 
-/// How it ended, and what was carried.
-#[derive(Debug)]
-pub(crate) struct Copied {
-    /// How.
-    pub(crate) ended: Ended,
-    /// Bytes from `a` to `b`.
-    pub(crate) forward: u64,
-    /// Bytes from `b` to `a`.
-    pub(crate) back: u64,
-}
-
 /// What moved: bytes from `a`, or bytes from `b`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Moved {
@@ -49,7 +38,7 @@ pub(crate) enum Moved {
 }
 
 /// Copies until both sides have closed, one fails, or nothing moves for `idle`. `moved` is told of every piece.
-pub(crate) async fn both<A, B>(a: A, b: B, idle: Option<Duration>, mut moved: impl FnMut(Moved)) -> Copied
+pub(crate) async fn both<A, B>(a: A, b: B, idle: Option<Duration>, mut moved: impl FnMut(Moved)) -> Ended
 where
     A: AsyncRead + AsyncWrite,
     B: AsyncRead + AsyncWrite,
@@ -60,7 +49,7 @@ where
     let mut back = Direction::new();
     let mut timer = pin!(None::<Sleep>);
     let active = Cell::new(Instant::now());
-    let ended = poll_fn(|cx| {
+    poll_fn(|cx| {
         let one = forward.poll(a.as_mut(), b.as_mut(), cx, &mut |n| {
             active.set(Instant::now());
             moved(Moved::Forward(n));
@@ -77,8 +66,7 @@ where
         let Some(idle) = idle else { return Poll::Pending };
         poll_idle(timer.as_mut(), active.get(), idle, cx).map(|()| Ended::Idle)
     })
-    .await;
-    Copied { ended, forward: forward.total, back: back.total }
+    .await
 }
 
 /// Ready when nothing moved for `idle`. The timer is only moved when it fires.
@@ -104,7 +92,6 @@ struct Direction {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    total: u64,
     state: State,
 }
 
@@ -118,7 +105,7 @@ enum State {
 
 impl Direction {
     fn new() -> Self {
-        Self { buffer: vec![0; BUFFER].into(), start: 0, end: 0, total: 0, state: State::Copying }
+        Self { buffer: vec![0; BUFFER].into(), start: 0, end: 0, state: State::Copying }
     }
 
     fn poll<R: AsyncRead, W: AsyncWrite>(
@@ -143,7 +130,6 @@ impl Direction {
                         Poll::Ready(()) => {
                             let n = chunk.filled().len();
                             (self.start, self.end) = (0, n);
-                            self.total += n as u64;
                             if n == 0 {
                                 self.state = State::Flushing;
                             } else {
@@ -178,13 +164,17 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    use super::{Ended, both};
+    use super::{Ended, Moved, both};
 
     #[tokio::test]
     async fn half_close_passes_and_counts_are_kept() {
         let (mut client, a) = duplex(64);
         let (mut server, b) = duplex(64);
-        let copy = both(a, b, None, |_| {});
+        let mut counts = (0, 0);
+        let copy = both(a, b, None, |moved| match moved {
+            Moved::Forward(n) => counts.0 += n,
+            Moved::Back(n) => counts.1 += n,
+        });
         let talk = async {
             client.write_all(&[7; 1000]).await.unwrap();
             client.shutdown().await.unwrap();
@@ -198,16 +188,16 @@ mod tests {
             server.write_all(&got[..10]).await.unwrap();
             server.shutdown().await.unwrap();
         };
-        let (copied, answer, ()) = tokio::join!(copy, talk, serve);
-        assert!(matches!(copied.ended, Ended::Closed));
-        assert_eq!((copied.forward, copied.back, answer.len()), (1000, 10, 10));
+        let (ended, answer, ()) = tokio::join!(copy, talk, serve);
+        assert!(matches!(ended, Ended::Closed));
+        assert_eq!((counts, answer.len()), ((1000, 10), 10));
     }
 
     #[tokio::test]
     async fn idle_ends_it() {
         let (_client, a) = duplex(64);
         let (_server, b) = duplex(64);
-        let copied = both(a, b, Some(Duration::from_millis(5)), |_| {}).await;
-        assert!(matches!(copied.ended, Ended::Idle));
+        let ended = both(a, b, Some(Duration::from_millis(5)), |_| {}).await;
+        assert!(matches!(ended, Ended::Idle));
     }
 }

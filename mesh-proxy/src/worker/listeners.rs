@@ -70,15 +70,20 @@ pub(super) struct Listeners {
     redirects: Redirects,
     /// Chains whose connections drain.
     draining: Vec<Rc<Drain>>,
+    /// Nothing is accepted any more.
+    stopped: bool,
 }
 
 impl Listeners {
     pub(super) fn new(context: Rc<WorkerContext>) -> Self {
-        Self { context, entries: HashMap::new(), redirects: Redirects::default(), draining: Vec::new() }
+        Self { context, entries: HashMap::new(), redirects: Redirects::default(), draining: Vec::new(), stopped: false }
     }
 
     /// Takes over a snapshot.
     pub(super) fn update(&mut self, snapshot: &Arc<Snapshot>) {
+        if self.stopped {
+            return;
+        }
         self.draining.retain(|drain| drain.watchers() > 0);
         let gone: Vec<Arc<str>> =
             self.entries.keys().filter(|name| !snapshot.listeners.contains_key(*name)).cloned().collect();
@@ -182,6 +187,7 @@ impl Listeners {
 
     /// Closes all sockets.
     pub(super) fn stop(&mut self) {
+        self.stopped = true;
         for entry in self.entries.values_mut() {
             entry._sockets = None;
             for chain in entry.current.borrow().all_chains() {
