@@ -31,7 +31,7 @@ pub(crate) use error::{SendError, SendErrorKind};
 pub(crate) use local::{LocalCluster, RequestPermit};
 pub(crate) use sender::{HttpSender, UpstreamBody};
 
-pub(crate) use crate::{balancer::PickContext, dial::UpstreamStream};
+pub(crate) use crate::dial::UpstreamStream;
 
 use crate::cluster::ClusterHandle;
 

@@ -19,8 +19,9 @@ use tokio::{
     task::LocalSet,
 };
 
-use super::{LocalCluster, PickContext, SendErrorKind, Upstreams};
+use super::{LocalCluster, SendErrorKind, Upstreams};
 use crate::{
+    balancer::PickContext,
     body::Body,
     cluster::{ClusterDeps, ClusterHandle, testing},
     dial::ConnectError,

@@ -7,11 +7,9 @@ use rustls_pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    PickContext,
-    tests::{LocalExec, answer, call, local, run},
-};
+use super::tests::{LocalExec, answer, call, local, run};
 use crate::{
+    balancer::PickContext,
     cluster::{ClusterDeps, ClusterHandle, testing},
     dial::{self, ConnectError},
     model::{
