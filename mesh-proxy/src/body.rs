@@ -1,6 +1,7 @@
 //! The body type that both codecs carry, so that a message passes from one side to the other without a box.
 
 use std::{
+    collections::VecDeque,
     error::Error,
     pin::Pin,
     task::{Context, Poll},
@@ -18,6 +19,8 @@ pub(crate) type BodyError = Box<dyn Error + Send + Sync>;
 pub(crate) enum Body {
     /// No byte.
     Empty,
+    /// Chunks at hand.
+    Chunks(VecDeque<Bytes>),
     /// A request on its way upstream.
     Upload(UploadBody),
     /// A response on its way to the client.
@@ -31,6 +34,7 @@ impl HttpBody for Body {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.get_mut() {
             Body::Empty => Poll::Ready(None),
+            Body::Chunks(chunks) => Poll::Ready(chunks.pop_front().map(|chunk| Ok(Frame::data(chunk)))),
             Body::Upload(body) => Pin::new(body).poll_frame(cx),
             Body::Download(body) => Pin::new(body).poll_frame(cx),
         }
@@ -39,6 +43,7 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Body::Empty => true,
+            Body::Chunks(chunks) => chunks.is_empty(),
             Body::Upload(body) => body.is_end_stream(),
             Body::Download(body) => body.is_end_stream(),
         }
@@ -47,6 +52,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Empty => SizeHint::with_exact(0),
+            Body::Chunks(chunks) => SizeHint::with_exact(chunks.iter().map(|chunk| chunk.len() as u64).sum()),
             Body::Upload(body) => body.size_hint(),
             Body::Download(body) => body.size_hint(),
         }

@@ -16,7 +16,7 @@ use std::{
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, HOST, LOCATION},
+    header::{CONNECTION, HOST, LOCATION, SET_COOKIE},
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
@@ -314,6 +314,9 @@ async fn answer(
     headers::finish_response(&stream.chain.model, &stream.request.headers, &mut parts.headers);
     if stream.request.version != Version::HTTP_2 && stream.connection.ending.get() && !switching {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    for cookie in stream.cookies.drain(..) {
+        parts.headers.append(SET_COOKIE, cookie);
     }
     stream.info.status = Some(parts.status.as_u16());
     if stream.grpc {

@@ -15,8 +15,8 @@ use crate::{
 /// Longest life of a copy when the route has no timeout.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Sends the copies that the route asks for. Only requests without a body are copied whole; a copy of a request with a
-/// body carries none of it.
+/// Sends the copies that the route asks for. A copy of a request with a body is sent when the body has arrived; it is not
+/// sent if the body is longer than the listener's buffer limit or ends early.
 pub(super) fn send(stream: &Stream, forward: &Forward) {
     for mirror in &forward.mirrors {
         if !drawn(mirror, stream) {
@@ -24,8 +24,14 @@ pub(super) fn send(stream: &Stream, forward: &Forward) {
         }
         let Some(cluster) = stream.chain.worker.upstreams.cluster(&mirror.cluster) else { continue };
         let life = if forward.timeout.is_zero() { LONGEST } else { forward.timeout };
-        let request = copy(stream);
+        let mut request = copy(stream);
+        let body = stream.upload.as_ref().map(|upload| upload.copy());
         tokio::task::spawn_local(async move {
+            if let Some(body) = body {
+                let Ok(chunks) = body.await else { return };
+                *request.body_mut() = Body::Chunks(chunks);
+            }
+            // What the mirror says, or that it does not, is no concern of the client's.
             let _ = tokio::time::timeout(life, exchange(cluster, request)).await;
         });
     }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header::HOST};
 use smallvec::SmallVec;
 
 use super::{
@@ -76,6 +76,7 @@ pub(super) async fn forward(
     mirror::send(stream, forward);
     let policy = forward.retry.as_deref().or(routed.virtual_host.retry.as_deref());
     let policy = policy.filter(|p| upgrade.is_none() && admits_request(p, stream));
+    make_cookies(&forward.hash_policy, stream);
     let hash = hash(&forward.hash_policy, stream);
     let random = stream.chain.worker.random();
     let call = Call { routed, random, forward, cluster, policy, limits, hash, upgrade };
@@ -199,6 +200,29 @@ fn hash(policies: &[HashPolicy], stream: &Stream) -> Option<u64> {
     policies.iter().filter_map(one).reduce(|old, new| old.rotate_left(1) ^ new)
 }
 
+/// Makes the cookies that the hash policies want and the client did not send; they hold a random value.
+fn make_cookies(policies: &[HashPolicy], stream: &mut Stream) {
+    for policy in policies {
+        let HashPolicy::Cookie(name, Some(life), path) = policy else { continue };
+        if cookie(&stream.request.headers, name).is_some() {
+            continue;
+        }
+        let value = format!("{:016x}", stream.chain.worker.random());
+        let mut made = format!("{name}=\"{value}\"");
+        if !life.is_zero() {
+            made.push_str(&format!("; Max-Age={}", life.as_secs()));
+        }
+        if !path.is_empty() {
+            made.push_str(&format!("; Path={path}"));
+        }
+        made.push_str("; HttpOnly");
+        if let (Ok(own), Ok(made)) = (HeaderValue::try_from(format!("{name}={value}")), HeaderValue::try_from(made)) {
+            stream.request.headers.append(http::header::COOKIE, own);
+            stream.cookies.push(made);
+        }
+    }
+}
+
 fn cookie<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a str> {
     headers.get_all(http::header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';')).find_map(
         |pair| {
@@ -303,7 +327,9 @@ impl Call<'_> {
         stream.info.upstream_metadata = Some(host.metadata.clone());
         let now = Instant::now();
         let mut limits = self.limits;
-        limits.attempt = self.policy.and_then(|p| p.per_try_timeout).map(|limit| now + limit);
+        let quiet = |p: &RetryPolicy| p.per_try_idle_timeout.filter(|_| stream.upload.is_none());
+        let limit = self.policy.and_then(|p| [p.per_try_timeout, quiet(p)].into_iter().flatten().min());
+        limits.attempt = limit.map(|limit| now + limit);
         let (start, upload) = (stream.info.timings.start, stream.upload.clone());
         let result = match watch(self.exchange(stream, &host), &limits, start, now, upload.as_deref()).await {
             Ok(result) => result,
@@ -372,7 +398,12 @@ impl Call<'_> {
         let mut request = Request::new(body);
         *request.method_mut() = stream.request.method.clone();
         let mut uri = stream.request.uri.clone();
-        if http2 {
+        if stream.request.method == Method::CONNECT {
+            // Authority form, the same for both.
+            if !http2 && let Ok(host) = HeaderValue::try_from(target::authority(&stream.request)) {
+                headers.insert(HOST, host);
+            }
+        } else if http2 {
             target::into_absolute_form(&mut uri, &mut headers, scheme);
             *request.version_mut() = Version::HTTP_2;
         } else {
@@ -426,7 +457,8 @@ impl Call<'_> {
             let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             response.headers_mut().insert(SERVICE_TIME, HeaderValue::from(millis));
         }
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+        let connected = stream.request.method == Method::CONNECT && response.status().is_success();
+        if (connected || response.status() == StatusCode::SWITCHING_PROTOCOLS)
             && let Some(upgrade) = self.upgrade
         {
             tunnel::upgraded(stream, upgrade, &mut response, self.limits.idle);

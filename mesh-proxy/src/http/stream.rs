@@ -2,7 +2,7 @@
 
 use std::{any::Any, rc::Rc, time::Instant};
 
-use http::{HeaderMap, request};
+use http::{HeaderMap, HeaderValue, request};
 use smallvec::SmallVec;
 
 use super::{chain::HttpChain, connection::Connection, local_reply::grpc_status, upload::Upload};
@@ -34,6 +34,8 @@ pub(super) struct Stream {
     pub(super) response: Option<HeaderMap>,
     /// Response trailers, kept for logs.
     pub(super) trailers: Option<HeaderMap>,
+    /// Cookies made here, for the response.
+    pub(super) cookies: SmallVec<[HeaderValue; 1]>,
     /// The request is gRPC.
     pub(super) grpc: bool,
     /// The answer was sent whole.
@@ -58,6 +60,7 @@ impl Stream {
             reached: 0,
             response: None,
             trailers: None,
+            cookies: SmallVec::new(),
             grpc: false,
             complete: false,
             admitted: [None, None],

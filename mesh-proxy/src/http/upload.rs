@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
 use crate::body::BodyError;
 
@@ -26,6 +28,7 @@ pub(crate) struct Upload {
     ended: Cell<Option<Instant>>,
     failed: Cell<bool>,
     watcher: RefCell<Option<Waker>>,
+    copies: RefCell<Vec<oneshot::Sender<VecDeque<Bytes>>>>,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +51,7 @@ impl Upload {
             ended: Cell::new(None),
             failed: Cell::new(false),
             watcher: RefCell::new(None),
+            copies: RefCell::default(),
         })
     }
 
@@ -90,6 +94,13 @@ impl Upload {
         }
     }
 
+    /// The whole body once it has arrived; an error if it ends early or is longer than what is kept.
+    pub(super) fn copy(&self) -> oneshot::Receiver<VecDeque<Bytes>> {
+        let (sender, receiver) = oneshot::channel();
+        self.copies.borrow_mut().push(sender);
+        receiver
+    }
+
     fn record(&self, frame: &Frame<Bytes>) {
         let mut replay = self.replay.borrow_mut();
         if let Some(data) = frame.data_ref() {
@@ -109,6 +120,13 @@ impl Upload {
     fn end(&self, now: Instant) {
         if self.ended.get().is_none() {
             self.ended.set(Some(now));
+            let copies = std::mem::take(&mut *self.copies.borrow_mut());
+            if let Some(replay) = self.replay.borrow().as_ref().filter(|_| !self.failed.get()) {
+                for copy in copies {
+                    // Nobody waits any more: the copy was given up.
+                    let _ = copy.send(replay.chunks.iter().cloned().collect());
+                }
+            }
             if let Some(waker) = self.watcher.borrow_mut().take() {
                 waker.wake();
             }

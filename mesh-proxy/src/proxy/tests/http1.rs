@@ -229,6 +229,83 @@ async fn an_upgrade_carries_bytes_both_ways() {
 }
 
 #[tokio::test]
+async fn connect_is_tunnelled_where_allowed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        let n = socket.read(&mut head).await.unwrap();
+        let head = String::from_utf8_lossy(&head[..n]).into_owned();
+        assert!(head.starts_with("CONNECT a.com:443 HTTP/1.1\r\n"), "{head}");
+        socket.write_all(b"HTTP/1.1 200 OK\r\n\r\npong").await.unwrap();
+        let _ = socket.read(&mut [0; 1]).await;
+    });
+    let allowed = forwarding_connect();
+    let plane = Plane::start(vec![allowed], vec![cluster(&[upstream])]).await;
+    let mut client = plane.connect("l").await;
+    client.write_all(b"CONNECT a.com:443 HTTP/1.1\r\nhost: a.com:443\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    while !text.ends_with("pong") {
+        let mut chunk = [0; 512];
+        let n = client.read(&mut chunk).await.unwrap();
+        assert!(n > 0, "{text}");
+        text.push_str(std::str::from_utf8(&chunk[..n]).unwrap());
+    }
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(!text.contains("content-length") && !text.contains("transfer-encoding"), "{text}");
+    let refused = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[upstream])]).await;
+    let request = "CONNECT a.com:443 HTTP/1.1\r\nhost: a.com:443\r\nconnection: close\r\n\r\n";
+    let answer = raw(refused.connect("l").await, request).await;
+    assert!(answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+fn forwarding_connect() -> crate::model::Listener {
+    let mut route = Arc::unwrap_or_clone(testing::route("/", Action::Forward(Box::new(testing::forward("c")))));
+    route.matches.path = crate::model::PathMatch::Connect;
+    let mut manager = testing::manager(testing::table(vec![Arc::new(route)]));
+    manager.upgrades.push("connect".into());
+    testing::listener("l", vec![testing::chain(crate::model::TerminalFilter::Http(Arc::new(manager)))])
+}
+
+#[tokio::test]
+async fn a_mirror_gets_the_body_too() {
+    let upstream = http_server(echo).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let mirror = http_server(move |request: Request<Incoming>| {
+        let tell = tell.clone();
+        async move {
+            let host = request.headers()["host"].clone();
+            let body = http_body_util::BodyExt::collect(request.into_body()).await.unwrap().to_bytes();
+            tell.send((host, body)).unwrap();
+            Response::new(Full::default())
+        }
+    })
+    .await;
+    let listener = forwarding(|f| f.mirrors = vec![crate::model::Mirror { cluster: "m".into(), fraction: None }]);
+    let mirrored = testing::cluster("m", &[mirror], crate::model::HttpProtocol::Http1);
+    let plane = Plane::start(vec![listener], vec![cluster(&[upstream]), mirrored]).await;
+    let request = "POST / HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
+    let answer = raw(plane.connect("l").await, request).await;
+    assert!(answer.ends_with("\nhello"), "{answer}");
+    let (host, body) = tokio::time::timeout(Duration::from_secs(5), told.recv()).await.unwrap().unwrap();
+    assert_eq!((host.to_str().unwrap(), &*body), ("a-shadow:80", &b"hello"[..]));
+}
+
+#[tokio::test]
+async fn a_cookie_for_hashing_is_made_once() {
+    let upstream = http_server(echo).await;
+    let policy = crate::model::HashPolicy::Cookie("sid".into(), Some(Duration::from_secs(60)), "/".into());
+    let listener = forwarding(|f| f.hash_policy = vec![policy]);
+    let plane = Plane::start(vec![listener], vec![cluster(&[upstream])]).await;
+    let answer = raw(plane.connect("l").await, GET).await;
+    assert!(answer.contains("set-cookie: sid=\"") && answer.contains("; Max-Age=60; Path=/; HttpOnly\r\n"), "{answer}");
+    let request = "GET / HTTP/1.1\r\nhost: a\r\ncookie: sid=1\r\nconnection: close\r\n\r\n";
+    let answer = raw(plane.connect("l").await, request).await;
+    assert!(!answer.contains("set-cookie"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_frees_the_upstream() {
     let upstream = http_server(|_| async {
         tokio::time::sleep(Duration::from_secs(30)).await;
