@@ -12,6 +12,3 @@
 //! listeners start once the first clusters are warm; what is removed is gone at once.
 
 mod core;
-mod dump;
-
-pub use dump::{ConfigDump, DumpEntry, DumpFailure, DumpState};

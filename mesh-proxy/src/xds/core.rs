@@ -5,7 +5,6 @@ mod clusters;
 mod listeners;
 mod names;
 mod needs;
-mod redact;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -22,8 +21,8 @@ use self::{
     listeners::Listeners,
     needs::{Arrived, Needs},
 };
-use super::dump::DumpFailure;
 use crate::{
+    admin::ResourceError,
     cluster::{ClusterDeps, ClusterHandle},
     config::{Bootstrap, FieldError, Rejection, Translator},
     model::{ConfigSource, Secret, SecretRef},
@@ -94,6 +93,7 @@ pub(crate) struct Core {
     dirty: bool,
     connected: Gauge,
     settled_at: Instant,
+    started_at: SystemTime,
 }
 
 /// A type of which everything is wanted.
@@ -165,6 +165,7 @@ impl Core {
             dirty: true,
             connected: stats.gauge("control_plane.connected_state"),
             settled_at: now.instant,
+            started_at: now.wall,
             deps,
             bootstrap,
         };
@@ -184,9 +185,9 @@ impl Core {
         }
         for resource in std::mem::take(&mut self.bootstrap.listeners) {
             let raw = Raw { name: resource.name.clone(), version: String::new(), any: resource.raw.clone() };
-            if let Err(rejection) = self.put_listener(raw, true, now) {
+            if let Err(rejection) = self.put_listener(raw.clone(), true, now) {
                 tracing::error!(%rejection, "static listener refused");
-                self.listeners.refuse(&resource.name, failure(&rejection, "", now));
+                self.listeners.refuse(&resource.name, failure(&rejection, &raw, now));
             }
             self.bootstrap.listeners.push(resource);
         }
@@ -220,7 +221,7 @@ impl Core {
                 Ok(value) => self.arrived(&told.type_url, &told.source, raw, value, now),
                 Err(mut rejection) => {
                     rejection.resource.clone_from(&raw.name);
-                    let failure = failure(&rejection, &raw.version, now);
+                    let failure = failure(&rejection, &raw, now);
                     self.needs.refused(&told.type_url, &raw.name, &told.source, failure);
                     rejections.push(rejection);
                 }
@@ -341,6 +342,12 @@ impl Core {
         self.clusters.any(name)
     }
 
+    /// Secrets in force, static ones first.
+    pub(crate) fn secrets(&self) -> Vec<Arc<Secret>> {
+        let fixed = self.bootstrap.secrets.iter().cloned().map(Arc::new);
+        fixed.chain(self.deps.secrets.all().into_iter().map(|(_, secret)| secret)).collect()
+    }
+
     /// Whether a cluster has what it needs to be used.
     pub(crate) fn is_warm(&self, name: &str) -> bool {
         self.clusters.is_warm(name)
@@ -352,8 +359,16 @@ impl Core {
     }
 }
 
-fn failure(rejection: &Rejection, version: &str, now: Now) -> DumpFailure {
-    DumpFailure { details: rejection.to_string(), version: version.to_owned(), at: now.wall }
+/// What is kept of a refused version.
+fn failure(rejection: &Rejection, raw: &Raw, now: Now) -> ResourceError {
+    let is_secret = rejection.type_url == TypeUrl::SECRET;
+    ResourceError {
+        // A secret that was refused is not kept.
+        config: (!is_secret).then(|| raw.any.clone()),
+        version: raw.version.clone(),
+        at: now.wall,
+        details: rejection.to_string(),
+    }
 }
 
 fn reject(type_url: &TypeUrl, name: &str, error: FieldError) -> Rejection {

@@ -10,11 +10,11 @@ use mesh_xds_api::TypeUrl;
 
 use super::{Core, Now, Raw, Told, failure, named, names::Named, needs::Needs, reject};
 use crate::{
+    admin::TypeDump,
     cluster::ClusterHandle,
     config::{FieldError, Rejection},
     model::{Action, Assignment, ClusterKind, ClusterSpecifier, ConfigSource, RouteTable},
     stats::{Counter, Gauge, Stats},
-    xds::dump::DumpEntry,
 };
 
 /// All clusters.
@@ -86,7 +86,7 @@ impl Clusters {
         self.named.versions(name).0.is_some()
     }
 
-    pub(super) fn dump(&self) -> Vec<DumpEntry> {
+    pub(super) fn dump(&self) -> TypeDump {
         self.named.dump()
     }
 
@@ -115,15 +115,15 @@ impl Core {
     pub(super) fn told_clusters(&mut self, told: Told, now: Now, rejections: &mut Vec<Rejection>) {
         let mut seen = HashSet::new();
         for raw in told.added {
-            let (name, version) = (raw.name.clone(), raw.version.clone());
+            let name = raw.name.clone();
             let result = if seen.insert(name.clone()) {
-                self.put_cluster(raw, false, now)
+                self.put_cluster(raw.clone(), false, now)
             } else {
                 Err(reject(&TypeUrl::CLUSTER, &name, FieldError::new("name", "occurs twice in the response")))
             };
             if let Err(rejection) = result {
                 if !self.clusters.named.is_static(&name) {
-                    self.clusters.named.refuse(&name, failure(&rejection, &version, now));
+                    self.clusters.named.refuse(&name, failure(&rejection, &raw, now));
                 }
                 rejections.push(rejection);
             }

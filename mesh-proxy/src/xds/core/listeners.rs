@@ -7,10 +7,10 @@ use mesh_xds_api::TypeUrl;
 
 use super::{Core, Now, Raw, Told, failure, named, names::Named, needs::Needs, reject};
 use crate::{
+    admin::{ResourceError, TypeDump},
     config::{FieldError, Rejection},
     model::{Address, Listener, RouteSource, TerminalFilter},
     stats::{Counter, Gauge, Stats},
-    xds::dump::{DumpEntry, DumpFailure},
 };
 
 /// All listeners.
@@ -54,11 +54,11 @@ impl Listeners {
         self.named.deadlines(needs)
     }
 
-    pub(super) fn refuse(&mut self, name: &str, failure: DumpFailure) {
+    pub(super) fn refuse(&mut self, name: &str, failure: ResourceError) {
         self.named.refuse(name, failure);
     }
 
-    pub(super) fn dump(&self) -> Vec<DumpEntry> {
+    pub(super) fn dump(&self) -> TypeDump {
         self.named.dump()
     }
 
@@ -95,15 +95,15 @@ impl Core {
         }
         let mut seen = HashSet::new();
         for raw in told.added {
-            let (name, version) = (raw.name.clone(), raw.version.clone());
+            let name = raw.name.clone();
             let result = if seen.insert(name.clone()) {
-                self.put_listener(raw, false, now)
+                self.put_listener(raw.clone(), false, now)
             } else {
                 Err(reject(&TypeUrl::LISTENER, &name, FieldError::new("name", "occurs twice in the response")))
             };
             if let Err(rejection) = result {
                 if !self.listeners.named.is_static(&name) {
-                    self.listeners.named.refuse(&name, failure(&rejection, &version, now));
+                    self.listeners.named.refuse(&name, failure(&rejection, &raw, now));
                 }
                 rejections.push(rejection);
             }

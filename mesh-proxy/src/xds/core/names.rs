@@ -7,8 +7,8 @@ use mesh_xds_api::any::Any;
 
 use super::{Now, Raw, needs::Needs};
 use crate::{
+    admin::{ResourceDump, ResourceError, ResourceVersion, TypeDump},
     config::Dependency,
-    xds::dump::{DumpEntry, DumpFailure, DumpState},
 };
 
 /// One version of a resource.
@@ -26,7 +26,7 @@ struct Slot<T> {
     active: Option<Held<T>>,
     warming: Option<Held<T>>,
     from_bootstrap: bool,
-    failure: Option<DumpFailure>,
+    failure: Option<ResourceError>,
 }
 
 /// Resources by name, in the order they came.
@@ -89,7 +89,7 @@ impl<T> Named<T> {
     }
 
     /// Notes a refused version.
-    pub(super) fn refuse(&mut self, name: &str, failure: DumpFailure) {
+    pub(super) fn refuse(&mut self, name: &str, failure: ResourceError) {
         let empty = Slot { active: None, warming: None, from_bootstrap: false, failure: None };
         self.slots.entry(name.into()).or_insert(empty).failure = Some(failure);
     }
@@ -151,31 +151,19 @@ impl<T> Named<T> {
         waiting.flat_map(|held| needs.deadlines(&held.dependencies))
     }
 
-    pub(super) fn dump(&self) -> Vec<DumpEntry> {
-        let mut entries = Vec::with_capacity(self.slots.len());
-        for (name, slot) in &self.slots {
-            let entry = |held: &Held<T>, state| DumpEntry {
-                name: name.to_string(),
-                version: held.version.clone(),
-                raw: Some(held.raw.clone()),
-                updated: held.updated,
-                state,
-                failure: slot.failure.clone(),
-            };
-            let active = if slot.from_bootstrap { DumpState::Static } else { DumpState::Active };
-            entries.extend(slot.active.as_ref().map(|held| entry(held, active)));
-            entries.extend(slot.warming.as_ref().map(|held| entry(held, DumpState::Warming)));
-            if let (None, None, Some(failure)) = (&slot.active, &slot.warming, &slot.failure) {
-                entries.push(DumpEntry {
-                    name: name.to_string(),
-                    version: String::new(),
-                    raw: None,
-                    updated: failure.at,
-                    state: DumpState::Refused,
-                    failure: Some(failure.clone()),
-                });
-            }
-        }
-        entries
+    pub(super) fn dump(&self) -> TypeDump {
+        let version = |held: &Held<T>| ResourceVersion {
+            version: held.version.clone(),
+            config: held.raw.clone(),
+            updated: held.updated,
+        };
+        let resources = self.slots.iter().map(|(name, slot)| ResourceDump {
+            name: name.to_string(),
+            is_static: slot.from_bootstrap,
+            active: slot.active.as_ref().map(version),
+            warming: slot.warming.as_ref().map(version),
+            error: slot.failure.clone(),
+        });
+        TypeDump { version: String::new(), resources: resources.collect() }
     }
 }

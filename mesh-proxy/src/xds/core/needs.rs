@@ -10,11 +10,11 @@ use mesh_xds_api::{TypeUrl, any::Any};
 
 use super::{Now, Raw, Want};
 use crate::{
+    admin::{ResourceDump, ResourceError, ResourceVersion, TypeDump},
     config::Dependency,
     model::{Assignment, ConfigSource, Secret, SecretRef},
     route::Routes,
     tls::SecretStore,
-    xds::dump::{DumpEntry, DumpFailure, DumpState},
 };
 
 /// A resource that is needed, translated.
@@ -44,7 +44,7 @@ struct Need {
     version: String,
     raw: Option<Any>,
     updated: SystemTime,
-    failure: Option<DumpFailure>,
+    failure: Option<ResourceError>,
 }
 
 /// All of them.
@@ -128,7 +128,7 @@ impl Needs {
         need.failure = None;
     }
 
-    pub(super) fn refused(&mut self, type_url: &TypeUrl, name: &str, source: &ConfigSource, failure: DumpFailure) {
+    pub(super) fn refused(&mut self, type_url: &TypeUrl, name: &str, source: &ConfigSource, failure: ResourceError) {
         if let Some(need) = self.all.get_mut(&key(type_url, name, source)) {
             need.failure = Some(failure);
         }
@@ -178,24 +178,24 @@ impl Needs {
     }
 
     /// Those of one type, by name.
-    pub(super) fn dump(&self, type_url: &TypeUrl) -> Vec<DumpEntry> {
+    pub(super) fn dump(&self, type_url: &TypeUrl) -> TypeDump {
         let of_type = self.all.iter().filter(|(key, _)| key.type_url == *type_url);
-        let mut entries: Vec<DumpEntry> = of_type
-            .map(|(key, need)| DumpEntry {
+        let version = |need: &Need| ResourceVersion {
+            version: need.version.clone(),
+            config: need.raw.clone().unwrap_or_default(),
+            updated: need.updated,
+        };
+        let mut resources: Vec<ResourceDump> = of_type
+            .map(|(key, need)| ResourceDump {
                 name: key.name.clone(),
-                version: need.version.clone(),
-                raw: need.raw.clone(),
-                updated: need.updated,
-                state: match (&need.raw, &need.failure) {
-                    (Some(_), _) => DumpState::Active,
-                    (None, Some(_)) => DumpState::Refused,
-                    (None, None) => DumpState::Requested,
-                },
-                failure: need.failure.clone(),
+                is_static: false,
+                active: need.raw.is_some().then(|| version(need)),
+                warming: None,
+                error: need.failure.clone(),
             })
             .collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        entries
+        resources.sort_by(|a, b| a.name.cmp(&b.name));
+        TypeDump { version: String::new(), resources }
     }
 }
 

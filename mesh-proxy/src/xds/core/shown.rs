@@ -12,30 +12,30 @@ use mesh_xds_api::{
 };
 use rustls_pki_types::CertificateDer;
 
-use super::{Core, redact::redact};
+use super::Core;
 use crate::{
+    admin::{ConfigDump, ResourceDump, ResourceVersion},
     model::{Secret, SecretValue},
-    xds::dump::{ConfigDump, DumpEntry, DumpState},
 };
 
 impl Core {
     /// Everything held, as it came.
     pub(crate) fn dump(&self) -> ConfigDump {
-        let mut clusters = self.clusters.dump();
-        clusters.sort_by(|a, b| a.name.cmp(&b.name));
         let mut secrets = self.needs.dump(&TypeUrl::SECRET);
-        secrets.extend(self.bootstrap.secrets.iter().map(|held| DumpEntry {
+        secrets.resources.extend(self.bootstrap.raw_secrets.iter().map(|held| ResourceDump {
             name: held.name.clone(),
-            version: String::new(),
-            raw: Some(secret(held)),
-            updated: std::time::SystemTime::UNIX_EPOCH,
-            state: DumpState::Static,
-            failure: None,
+            is_static: true,
+            active: Some(ResourceVersion {
+                version: String::new(),
+                config: held.raw.clone(),
+                updated: self.started_at,
+            }),
+            ..ResourceDump::default()
         }));
         ConfigDump {
-            bootstrap: redact(&self.bootstrap.raw),
-            clusters: masked(clusters),
-            listeners: masked(self.listeners.dump()),
+            bootstrap: Some((self.bootstrap.raw.clone(), self.started_at)),
+            clusters: self.clusters.dump(),
+            listeners: self.listeners.dump(),
             routes: self.needs.dump(&TypeUrl::ROUTE),
             endpoints: self.needs.dump(&TypeUrl::ENDPOINT),
             secrets,
@@ -43,14 +43,7 @@ impl Core {
     }
 }
 
-fn masked(mut entries: Vec<DumpEntry>) -> Vec<DumpEntry> {
-    for entry in &mut entries {
-        entry.raw = entry.raw.as_ref().map(redact);
-    }
-    entries
-}
-
-/// A secret without its key.
+/// A secret without its key, so that no key is held for showing it.
 pub(super) fn secret(value: &Secret) -> Any {
     let inline =
         |text: String| Some(DataSource { specifier: Some(Specifier::InlineString(text)), ..Default::default() });
