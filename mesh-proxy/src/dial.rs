@@ -201,9 +201,12 @@ pub async fn connect(
     // Either outcome is fine: without hosts the pick below says so.
     let _ = tokio::time::timeout(cluster.config().connect_timeout, wait).await;
     let config = cluster.config();
-    let mut picker = HostPicker::new(config.lb.clone(), config.panic_threshold, config.locality_weighted, seed);
-    picker.update(&cluster.hosts());
-    let host = picker.pick(&PickContext::default())?.0.clone();
+    // The picker belongs to one thread: it is gone before the next await, so that this future may move.
+    let host = {
+        let mut picker = HostPicker::new(config.lb.clone(), config.panic_threshold, config.locality_weighted, seed);
+        picker.update(&cluster.hosts());
+        picker.pick(&PickContext::default())?.0.clone()
+    };
     let permit = cluster.breakers().try_take(false, crate::cluster::BreakerKind::Connections)?;
     dial(cluster, &host, if http2 { Alpn::Http2 } else { Alpn::None }, permit).await
 }

@@ -11,4 +11,13 @@
 //! As in Envoy: a resource that is refused keeps its last good version, and the rest of its response is applied;
 //! listeners start once the first clusters are warm; what is removed is gone at once.
 
+mod control;
 mod core;
+mod files;
+mod sources;
+mod streams;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use control::{ControlHandle, start};

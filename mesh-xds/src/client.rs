@@ -57,6 +57,9 @@ use crate::{
 pub struct ClientConfig {
     /// The variant spoken. Default delta.
     pub variant: Variant,
+    /// Uses the discovery service of this one type (CDS, EDS, LDS, RDS, SDS) instead of the aggregated one. Only that type
+    /// may then be watched. Default `None`.
+    pub service: Option<TypeUrl>,
     /// `:authority` of the requests. Default `xds`.
     pub authority: String,
     /// Waiting between attempts.
@@ -76,6 +79,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             variant: Variant::Delta,
+            service: None,
             authority: "xds".into(),
             backoff: BackoffConfig::default(),
             connect_timeout: Duration::from_secs(10),

@@ -14,6 +14,7 @@ use mesh_xds_api::{
         listener::v3::Listener as ProtoListener,
     },
 };
+use prost::Name;
 use prost_types::value::Kind;
 
 use super::{
@@ -136,7 +137,28 @@ impl Bootstrap {
         let mut bootstrap = read(&BOOTSTRAP, &raw, name, plain)?;
         bootstrap.raw = raw;
         bootstrap.take_static(message, filters)?;
+        bootstrap.sources_exist()?;
         Ok(bootstrap)
+    }
+
+    /// Streams go to static clusters: others could only come by such a stream.
+    fn sources_exist(&self) -> Result<(), Rejection> {
+        let collections = [("lds_config", &self.lds), ("cds_config", &self.cds)];
+        let sources = collections.into_iter().filter_map(|(field, source)| Some((field, &source.as_ref()?.0)));
+        for (field, source) in sources.chain(self.ads.iter().map(|source| ("ads_config", source))) {
+            if let ConfigSource::Grpc { cluster, .. } = source
+                && !self.clusters.iter().any(|known| known.name == *cluster)
+            {
+                let reason =
+                    format!("unknown gRPC client cluster '{cluster}': it must be in static_resources.clusters");
+                return Err(Rejection {
+                    type_url: TypeUrl::from(ProtoBootstrap::type_url()),
+                    resource: self.node.id.clone(),
+                    fields: vec![super::FieldError::new(format!("dynamic_resources.{field}"), reason)],
+                });
+            }
+        }
+        Ok(())
     }
 
     /// A translator that knows the filters and the secrets of this bootstrap.

@@ -114,8 +114,7 @@ impl Driver {
     }
 
     async fn talk(&self, channel: Channel) -> Ended {
-        let Duplex { requests, mut responses } =
-            stream::open(channel, self.config.variant, self.node.clone(), self.config.max_message_bytes);
+        let Duplex { requests, mut responses } = stream::open(channel, &self.config, self.node.clone());
         self.shared.with(|core| core.state.connected());
         self.status(|s| {
             s.connection = Connection::Connected { since: Instant::now() };

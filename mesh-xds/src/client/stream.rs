@@ -4,15 +4,19 @@ use futures::{
     Stream, StreamExt, TryStreamExt,
     stream::{self, BoxStream},
 };
-use mesh_xds_api::envoy::{
-    config::core::v3::Node as NodeMessage,
-    service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
-};
+use http::uri::PathAndQuery;
+use mesh_xds_api::envoy::config::core::v3::Node as NodeMessage;
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, transport::Channel};
+use tonic::{Status, client::Grpc, transport::Channel};
+use tonic_prost::ProstCodec;
 
-use crate::protocol::{DecodeError, Request, Response, Variant};
+use super::ClientConfig;
+use crate::{
+    TypeUrl,
+    protocol::{DecodeError, Request, Response, Variant},
+};
 
 /// Requests that may wait for the transport.
 const REQUEST_QUEUE: usize = 16;
@@ -27,20 +31,21 @@ pub(super) struct Duplex {
 }
 
 /// Opens a stream. Nothing happens before `responses` is polled.
-pub(super) fn open(channel: Channel, variant: Variant, node: NodeMessage, max_message_bytes: usize) -> Duplex {
+pub(super) fn open(channel: Channel, config: &ClientConfig, node: NodeMessage) -> Duplex {
     let (requests, receiver) = mpsc::channel(REQUEST_QUEUE);
-    let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(max_message_bytes);
+    let client = Grpc::new(channel).max_decoding_message_size(config.max_message_bytes);
+    let path = method(config.service.as_ref(), config.variant);
     // The node goes with the first request only.
     let mut node = Some(node);
     let requested = ReceiverStream::new(receiver);
-    let responses: BoxStream<'static, Incoming> = match variant {
+    let responses: BoxStream<'static, Incoming> = match config.variant {
         Variant::Delta => {
             let outgoing = requested.map(move |request: Request| {
                 let mut message = request.into_delta();
                 message.node = node.take();
                 message
             });
-            let call = async move { client.delta_aggregated_resources(outgoing).await };
+            let call = call(client, path, outgoing);
             flatten(call).map_ok(Response::from_delta).boxed()
         }
         Variant::Sotw => {
@@ -49,11 +54,59 @@ pub(super) fn open(channel: Channel, variant: Variant, node: NodeMessage, max_me
                 message.node = node.take();
                 message
             });
-            let call = async move { client.stream_aggregated_resources(outgoing).await };
+            let call = call(client, path, outgoing);
             flatten(call).map_ok(Response::from_sotw).boxed()
         }
     };
     Duplex { requests, responses }
+}
+
+/// The method of the aggregated service, or of the service of one type.
+fn method(service: Option<&TypeUrl>, variant: Variant) -> &'static str {
+    let (delta, sotw) = match service {
+        Some(url) if *url == TypeUrl::CLUSTER => (
+            "/envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters",
+            "/envoy.service.cluster.v3.ClusterDiscoveryService/StreamClusters",
+        ),
+        Some(url) if *url == TypeUrl::ENDPOINT => (
+            "/envoy.service.endpoint.v3.EndpointDiscoveryService/DeltaEndpoints",
+            "/envoy.service.endpoint.v3.EndpointDiscoveryService/StreamEndpoints",
+        ),
+        Some(url) if *url == TypeUrl::LISTENER => (
+            "/envoy.service.listener.v3.ListenerDiscoveryService/DeltaListeners",
+            "/envoy.service.listener.v3.ListenerDiscoveryService/StreamListeners",
+        ),
+        Some(url) if *url == TypeUrl::ROUTE => (
+            "/envoy.service.route.v3.RouteDiscoveryService/DeltaRoutes",
+            "/envoy.service.route.v3.RouteDiscoveryService/StreamRoutes",
+        ),
+        Some(url) if *url == TypeUrl::SECRET => (
+            "/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets",
+            "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets",
+        ),
+        _ => (
+            "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources",
+            "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
+        ),
+    };
+    match variant {
+        Variant::Delta => delta,
+        Variant::Sotw => sotw,
+    }
+}
+
+async fn call<Q, R>(
+    mut client: Grpc<Channel>,
+    path: &'static str,
+    outgoing: impl Stream<Item = Q> + Send + 'static,
+) -> Result<tonic::Response<tonic::Streaming<R>>, Status>
+where
+    Q: Message + 'static,
+    R: Message + Default + 'static,
+{
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let codec = ProstCodec::<Q, R>::default();
+    client.streaming(tonic::Request::new(outgoing), PathAndQuery::from_static(path), codec).await
 }
 
 /// The call and its stream as one stream: a server may not answer the call before it has read a request.

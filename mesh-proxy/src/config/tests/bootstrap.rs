@@ -107,6 +107,11 @@ fn errors_tell_the_place() {
             "layered_runtime: {layers: [{static_layer: {health_check.min_interval: 5}}]}",
             "layers[0].static_layer: runtime key",
         ),
+        (
+            "{node: {id: node-1}, dynamic_resources: {ads_config: {api_type: GRPC, grpc_services: [{envoy_grpc: \
+             {cluster_name: nowhere}}]}}}",
+            "dynamic_resources.ads_config: unknown gRPC client cluster 'nowhere'",
+        ),
         ("dynamic_resources: {lds_config: {ads: {}}}", "dynamic_resources.lds_config: names ads"),
     ] {
         let found = load(text).unwrap_err().to_string();
