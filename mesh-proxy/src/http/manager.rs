@@ -28,6 +28,7 @@ use super::{
     headers, local_reply, path, rewrite, router,
     stream::Stream,
     target,
+    tunnel::Tunnel,
     upload::Upload,
     watchdog::Limits,
 };
@@ -63,6 +64,8 @@ pub(super) enum Reply {
     Local(Box<LocalReply>),
     /// Answered upstream; the body is under these limits.
     Upstream(Box<Response<UpstreamBody>>, Limits),
+    /// The upstream changes the protocol.
+    Upgraded(Box<Response<UpstreamBody>>, Box<Tunnel>),
 }
 
 impl Reply {
@@ -296,10 +299,12 @@ async fn answer(
     routed: Option<&Routed>,
     configs: &RouteConfigs,
 ) -> Response<Body> {
-    let (response, limits) = match reply {
-        Reply::Local(reply) => (local(&mut stream, *reply), Limits::default()),
-        Reply::Upstream(response, limits) => (response.map(Source::Upstream), limits),
+    let (response, limits, tunnel) = match reply {
+        Reply::Local(reply) => (local(&mut stream, *reply), Limits::default(), None),
+        Reply::Upstream(response, limits) => (response.map(Source::Upstream), limits, None),
+        Reply::Upgraded(response, tunnel) => (response.map(Source::Upstream), Limits::default(), Some(tunnel)),
     };
+    let mut tunnel = tunnel;
     let (mut parts, mut source) = response.into_parts();
     if let Some(routed) = routed {
         edit_response(&stream, routed, &mut parts.headers);
@@ -308,6 +313,7 @@ async fn answer(
         && let Ran::Replied(reply) = filters::on_response(&mut stream, &mut parts, configs).await
     {
         (parts, source) = local(&mut stream, *reply).into_parts();
+        tunnel = None;
     }
     let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
     headers::remove_hop_by_hop(&mut parts.headers, switching);
@@ -326,6 +332,10 @@ async fn answer(
         stream.response = Some(parts.headers.clone());
     }
     parts.version = stream.request.version;
+    if let Some(tunnel) = tunnel {
+        tunnel.spawn(stream);
+        return Response::from_parts(parts, Body::Empty);
+    }
     let body = Body::Download(Download::new(source, stream, limits, Instant::now()));
     Response::from_parts(parts, body)
 }

@@ -16,7 +16,8 @@ use super::{
     manager::{Reply, Routed, Upgrade},
     mirror, retry, rewrite,
     stream::Stream,
-    target, tunnel,
+    target,
+    tunnel::Tunnel,
     watchdog::{Expired, Limits, watch},
 };
 use crate::{
@@ -461,7 +462,8 @@ impl Call<'_> {
         if (connected || response.status() == StatusCode::SWITCHING_PROTOCOLS)
             && let Some(upgrade) = self.upgrade
         {
-            tunnel::upgraded(stream, upgrade, &mut response, self.limits.idle);
+            let tunnel = Tunnel::new(upgrade, &mut response, self.limits.idle);
+            return Reply::Upgraded(Box::new(response), Box::new(tunnel));
         }
         Reply::Upstream(Box::new(response), self.limits)
     }

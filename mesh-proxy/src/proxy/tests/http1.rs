@@ -55,6 +55,17 @@ async fn keep_alive_reuses_both_connections() {
 }
 
 #[tokio::test]
+async fn head_keeps_its_length() {
+    let upstream = http_server(|_| async {
+        http::Response::builder().header("content-length", "1000").body(Full::default()).unwrap()
+    })
+    .await;
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[upstream])]).await;
+    let answer = raw(plane.connect("l").await, "HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.contains("content-length: 1000\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn local_answers() {
     let direct = routing(Action::Direct(DirectResponse { status: StatusCode::IM_A_TEAPOT, body: "tea".into() }));
     let plane = Plane::start(vec![direct], vec![]).await;
@@ -303,6 +314,23 @@ async fn a_cookie_for_hashing_is_made_once() {
     let request = "GET / HTTP/1.1\r\nhost: a\r\ncookie: sid=1\r\nconnection: close\r\n\r\n";
     let answer = raw(plane.connect("l").await, request).await;
     assert!(!answer.contains("set-cookie"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_slow_head_is_cut_off_and_an_idle_connection_is_not() {
+    let mut manager = testing::manager(testing::table(vec![]));
+    manager.request_headers_timeout = Duration::from_millis(50);
+    manager.codec = crate::model::Codec::Http1;
+    let chain = testing::chain(crate::model::TerminalFilter::Http(Arc::new(manager)));
+    let plane = Plane::start(vec![testing::listener("l", vec![chain])], vec![]).await;
+    let mut idle = plane.connect("l").await;
+    let answer = raw(plane.connect("l").await, "GET / HT").await;
+    assert_eq!(answer, "");
+    plane.until("http.test.downstream_rq_header_timeout", 1).await;
+    idle.write_all(GET.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    idle.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 }
 
 #[tokio::test]

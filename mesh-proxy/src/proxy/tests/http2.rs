@@ -38,6 +38,49 @@ async fn http2_to_both_versions() {
     }
 }
 
+/// A body of one chunk and trailers.
+struct WithTrailers(Option<Bytes>, Option<http::HeaderMap>);
+
+impl http_body::Body for WithTrailers {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+        let data = self.0.take().map(http_body::Frame::data);
+        let frame = data.or_else(|| self.1.take().map(http_body::Frame::trailers));
+        std::task::Poll::Ready(frame.map(Ok))
+    }
+}
+
+#[tokio::test]
+async fn trailers_pass() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        let service = hyper::service::service_fn(|_| async {
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", "5".parse().unwrap());
+            let body = WithTrailers(Some("x".into()), Some(trailers));
+            let response = http::Response::builder().header("content-type", "application/grpc").body(body).unwrap();
+            Ok::<_, std::convert::Infallible>(response)
+        });
+        let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let _ = server.serve_connection(TokioIo::new(socket), service).await;
+    });
+    let cluster = testing::cluster("c", &[upstream], HttpProtocol::Http2);
+    let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster]).await;
+    let mut send = client(&plane).await;
+    let request = Request::post("http://a.com/s/m").header("te", "trailers").body(Full::default()).unwrap();
+    let body = send.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "5");
+    assert_eq!(body.to_bytes(), "x");
+    plane.until("http.test.downstream_rq_completed", 1).await;
+}
+
 #[tokio::test]
 async fn many_streams_at_a_time() {
     let upstream = http_server(echo).await;
