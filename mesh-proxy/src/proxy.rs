@@ -6,7 +6,6 @@
 //! ```
 
 mod builder;
-mod control;
 mod handle;
 mod plane;
 
@@ -20,19 +19,13 @@ use tokio::sync::oneshot;
 
 use crate::{
     admin::{Admin, ServerInfo},
-    config::{Bootstrap, Rejection},
+    config::Bootstrap,
 };
 
 /// A proxy cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
-    /// A resource of the bootstrap is refused.
-    #[error(transparent)]
-    Rejected(#[from] Rejection),
-    /// The bootstrap asks for something that is not carried.
-    #[error("{0} is not supported by this proxy; remove it from the bootstrap")]
-    Unsupported(String),
     /// The administration interface has no socket.
     #[error("admin: cannot listen on {address}: {source}; choose another address or port 0")]
     Admin {
@@ -94,7 +87,7 @@ impl Proxy {
         let concurrency = info.concurrency;
         let admin = admin.map(|listener| (listener, Admin::new(handle.stats().clone(), Arc::new(handle), info)));
         let _control = ControlThread::start(control, admin).map_err(ProxyError::Thread)?;
-        let snapshots = inner.told.snapshots.clone();
+        let snapshots = inner.control.snapshots();
         let (shared, commands) = (inner.shared.clone(), inner.commands.clone());
         let plane = DataPlane::start(concurrency, shared, &snapshots, commands, seed()).map_err(ProxyError::Thread)?;
         let served = async {
@@ -122,11 +115,11 @@ fn seed() -> u64 {
 
 /// Waits for the first configuration on every worker.
 async fn go_live(inner: &Inner, plane: &DataPlane, static_listeners: &HashSet<String>) -> Result<(), ProxyError> {
-    let mut ready = inner.told.ready.clone();
+    let mut ready = inner.control.ready();
     if ready.wait_for(|ready| *ready).await.is_err() {
         return Err(ProxyError::Worker);
     }
-    let version = inner.told.snapshots.borrow().version;
+    let version = inner.control.snapshots().borrow().version;
     if !plane.applied(version).await {
         return Err(ProxyError::Worker);
     }

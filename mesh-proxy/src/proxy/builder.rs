@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use super::{Proxy, ProxyError, ProxyHandle, control, handle::Inner};
+use super::{Proxy, ProxyError, ProxyHandle, handle::Inner};
 use crate::{
     access_log::LogSinks,
     admin::ServerInfo,
@@ -22,6 +22,7 @@ use crate::{
     stats::Stats,
     tls::{SecretSource, SecretStore},
     worker::{Command, Shared},
+    xds,
 };
 
 /// Builds a [`Proxy`]. Made by [`Proxy::builder`].
@@ -101,11 +102,11 @@ impl ProxyBuilder {
         self
     }
 
-    /// Checks what can be checked and binds the administration interface. Nothing is served before
+    /// Binds the administration interface and reads the static resources. Nothing is served before
     /// [`Proxy::run`].
     ///
     /// # Errors
-    /// The configuration is refused, or the address of the administration interface cannot be bound.
+    /// The address of the administration interface cannot be bound.
     pub fn build(self) -> Result<Proxy, ProxyError> {
         let concurrency =
             self.concurrency.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -117,7 +118,9 @@ impl ProxyBuilder {
         let secrets = SecretStore::default();
         let deps = ClusterDeps { stats: self.stats.clone(), secrets: secrets.clone() };
         let translator = self.bootstrap.translator(self.filters, self.stats.clone());
-        let (told, control) = control::start(&self.bootstrap, translator, &deps, self.secret_sources)?;
+        let static_clusters = self.bootstrap.clusters.iter().map(|c| c.name.clone()).collect();
+        let static_listeners = self.bootstrap.listeners.iter().map(|l| l.name.clone()).collect();
+        let (control, run) = xds::start(self.bootstrap, translator, deps, self.secret_sources);
         let istio = IstioMetrics::new(&self.stats, facts, DEFAULT_MAX_LABEL_SETS);
         let sinks = LogSinks::new(&self.stats);
         let shared = Shared::new(self.stats, sinks, secrets, Some(istio), self.drain_time);
@@ -127,8 +130,8 @@ impl ProxyBuilder {
             live: watch::channel(false).0,
             quit: Notify::new(),
             admin: admin.as_ref().map(|(_, address)| address.clone()),
-            told,
-            static_clusters: self.bootstrap.clusters.iter().map(|c| c.name.clone()).collect(),
+            control,
+            static_clusters,
         };
         let info = ServerInfo {
             version: concat!("mesh-proxy/", env!("CARGO_PKG_VERSION")).into(),
@@ -140,9 +143,9 @@ impl ProxyBuilder {
         Ok(Proxy {
             handle: ProxyHandle { inner: Arc::new(inner) },
             admin: admin.map(|(listener, _)| listener),
-            control,
+            control: Box::pin(run),
             info,
-            static_listeners: self.bootstrap.listeners.iter().map(|l| l.name.clone()).collect(),
+            static_listeners,
             shutdown_time: self.shutdown_time,
         })
     }

@@ -9,9 +9,8 @@ use crate::{
     model::{Address, Secret},
     stats::Stats,
     worker::{Command, Shared},
+    xds::ControlHandle,
 };
-
-use super::control::Told;
 
 /// A running proxy, from outside. Cheap to clone; keeps nothing alive.
 #[derive(Clone)]
@@ -25,7 +24,7 @@ pub(super) struct Inner {
     pub(super) live: watch::Sender<bool>,
     pub(super) quit: Notify,
     pub(super) admin: Option<Address>,
-    pub(super) told: Told,
+    pub(super) control: ControlHandle,
     pub(super) static_clusters: std::collections::HashSet<String>,
 }
 
@@ -93,17 +92,17 @@ impl AdminState for ProxyHandle {
         match *self.inner.commands.borrow() {
             Command::ShutDown { .. } | Command::Drain | Command::Close => ServerState::Draining,
             Command::Serve if *self.inner.live.borrow() => ServerState::Live,
-            Command::Serve if *self.inner.told.ready.borrow() => ServerState::Initializing,
+            Command::Serve if *self.inner.control.ready().borrow() => ServerState::Initializing,
             Command::Serve => ServerState::PreInitializing,
         }
     }
 
     fn config(&self) -> ConfigDump {
-        (self.inner.told.dump)()
+        self.inner.control.config()
     }
 
     fn clusters(&self) -> Vec<ClusterStatus> {
-        let snapshot = self.inner.told.snapshots.borrow().clone();
+        let snapshot = self.inner.control.snapshots().borrow().clone();
         let mut clusters: Vec<_> = snapshot
             .clusters
             .values()
@@ -118,7 +117,7 @@ impl AdminState for ProxyHandle {
 
     fn listeners(&self) -> Vec<ListenerStatus> {
         let bound = self.inner.shared.binder.bound();
-        let snapshot = self.inner.told.snapshots.borrow().clone();
+        let snapshot = self.inner.control.snapshots().borrow().clone();
         let status = |listener: &Arc<crate::model::Listener>| {
             let own: Vec<_> = bound.iter().filter(|(n, _)| *n == listener.name).map(|(_, a)| a.clone()).collect();
             let addresses = if own.is_empty() { listener.addresses.clone() } else { own };
@@ -128,7 +127,7 @@ impl AdminState for ProxyHandle {
     }
 
     fn secrets(&self) -> Vec<Arc<Secret>> {
-        (self.inner.told.secrets)()
+        self.inner.control.secrets()
     }
 
     fn drain_listeners(&self, request: DrainRequest) {
