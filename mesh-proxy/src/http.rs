@@ -6,6 +6,7 @@ mod download;
 mod edits;
 mod failure;
 mod filters;
+mod hash;
 mod head_scan;
 mod headers;
 mod local_reply;

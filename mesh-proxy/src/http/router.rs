@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 use super::{
     edits,
     failure::{Failed, Reset},
+    hash,
     manager::{Reply, Routed, Upgrade},
     mirror, retry, rewrite,
     stream::Stream,
@@ -26,7 +27,7 @@ use crate::{
     body::Body,
     cluster::{Host, Outcome},
     filter::{LocalReply, ResponseFlags},
-    model::{ClusterKind, ClusterSpecifier, Forward, HashPolicy, HostRewrite, RetryPolicy, WeightedCluster},
+    model::{ClusterKind, ClusterSpecifier, Forward, HostRewrite, RetryPolicy, WeightedCluster},
     upstream::{LocalCluster, SendErrorKind, UpstreamBody},
 };
 
@@ -77,8 +78,8 @@ pub(super) async fn forward(
     mirror::send(stream, forward);
     let policy = forward.retry.as_deref().or(routed.virtual_host.retry.as_deref());
     let policy = policy.filter(|p| upgrade.is_none() && admits_request(p, stream));
-    make_cookies(&forward.hash_policy, stream);
-    let hash = hash(&forward.hash_policy, stream);
+    hash::make_cookies(&forward.hash_policy, stream);
+    let hash = hash::of(&forward.hash_policy, stream);
     let random = stream.chain.worker.random();
     let call = Call { routed, random, forward, cluster, policy, limits, hash, upgrade };
     call.run(stream).await
@@ -179,58 +180,6 @@ fn rewrite_host(stream: &mut Stream, forward: &Forward, host: &str) {
 fn admits_request(policy: &RetryPolicy, stream: &Stream) -> bool {
     let view = target::view(&stream.request);
     policy.retriable_requests.is_empty() || policy.retriable_requests.iter().any(|m| m.matches(&view))
-}
-
-/// The hash for consistent balancing: the policies' hashes combined as Envoy combines them.
-fn hash(policies: &[HashPolicy], stream: &Stream) -> Option<u64> {
-    let xx = |text: &[u8]| xxhash_rust::xxh64::xxh64(text, 0);
-    let view = target::view(&stream.request);
-    let one = |policy: &HashPolicy| match policy {
-        HashPolicy::Header(name) => view.headers.get(name).map(|v| xx(v.as_bytes())),
-        HashPolicy::Cookie(name, ..) => cookie(view.headers, name).map(|v| xx(v.as_bytes())),
-        HashPolicy::SourceIp => Some(xx(stream.info.client.ip().to_string().as_bytes())),
-        HashPolicy::Query(name) => {
-            let query = view.path.split_once('?')?.1;
-            let value = query.split('&').find_map(|pair| match pair.split_once('=') {
-                Some((key, value)) if key == name => Some(value),
-                _ => None,
-            })?;
-            Some(xx(value.as_bytes()))
-        }
-    };
-    policies.iter().filter_map(one).reduce(|old, new| old.rotate_left(1) ^ new)
-}
-
-/// Makes the cookies that the hash policies want and the client did not send; they hold a random value.
-fn make_cookies(policies: &[HashPolicy], stream: &mut Stream) {
-    for policy in policies {
-        let HashPolicy::Cookie(name, Some(life), path) = policy else { continue };
-        if cookie(&stream.request.headers, name).is_some() {
-            continue;
-        }
-        let value = format!("{:016x}", stream.chain.worker.random());
-        let mut made = format!("{name}=\"{value}\"");
-        if !life.is_zero() {
-            made.push_str(&format!("; Max-Age={}", life.as_secs()));
-        }
-        if !path.is_empty() {
-            made.push_str(&format!("; Path={path}"));
-        }
-        made.push_str("; HttpOnly");
-        if let (Ok(own), Ok(made)) = (HeaderValue::try_from(format!("{name}={value}")), HeaderValue::try_from(made)) {
-            stream.request.headers.append(http::header::COOKIE, own);
-            stream.cookies.push(made);
-        }
-    }
-}
-
-fn cookie<'a>(headers: &'a http::HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get_all(http::header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';')).find_map(
-        |pair| {
-            let (key, value) = pair.trim().split_once('=')?;
-            (key == name).then(|| value.trim_matches('"'))
-        },
-    )
 }
 
 /// One request on its way through attempts.
