@@ -9,6 +9,7 @@ mod admin;
 mod mesh;
 mod nodes;
 mod services;
+mod sidecars;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use mesh_xds::server::{AllowAll, ListenConfig, NodeIdentity, XdsServer, serve};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use self::mesh::Mesh;
+use self::{mesh::Mesh, sidecars::Sidecars};
 pub(crate) use self::{mesh::Reader, services::log_event};
 use crate::{
     authority::Authority,
@@ -64,12 +65,13 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
     let authority = Authority::open(&args.state, &args.trust_domain, args.certificate_ttl).await?;
     let own = own_identity(&authority, &args).await?;
     let states = mesh_config::watch(DirectorySource::new([config]), StoreOptions::default());
-    let mesh = Mesh::follow(states, &args.trust_domain);
+    let sidecars = Sidecars::open(args.state.join("sidecars.json"))?;
+    let mesh = Mesh::follow(states, sidecars.subscribe(), &args.trust_domain);
     // Whoever connects before the configuration has been read waits in the backlog.
     let mut first = mesh.subscribe();
     let read = first.wait_for(Option::is_some).await.is_ok();
     anyhow::ensure!(read, "the configuration was not read");
-    let views = nodes::views(mesh.clone());
+    let views = nodes::views(mesh.clone(), sidecars);
 
     let secured = XdsServer::builder(views.clone())
         .authorizer(NodeIdentity::new([args.trust_domain.clone()], services::spiffe_id))

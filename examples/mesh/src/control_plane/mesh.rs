@@ -1,6 +1,6 @@
 //! The mesh as configured: the newest configuration, indexed for translation.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use mesh_config::{Diagnostic, State, sort_diagnostics};
 use mesh_xds::{
@@ -24,20 +24,30 @@ pub(crate) struct Mesh {
 }
 
 impl Mesh {
-    /// Follows the configuration store for as long as somebody looks.
-    pub(crate) fn follow(mut states: watch::Receiver<State>, trust_domain: &str) -> Self {
+    /// Follows the configuration store and the connected sidecars for as long as somebody looks.
+    pub(crate) fn follow(
+        mut states: watch::Receiver<State>,
+        mut sidecars: watch::Receiver<BTreeSet<String>>,
+        trust_domain: &str,
+    ) -> Self {
         let (sender, current) = watch::channel(None);
         let reader = Reader::new(trust_domain);
         tokio::spawn(async move {
+            let mut reported = Vec::new();
             loop {
                 let state = states.borrow_and_update().clone();
+                let connected = sidecars.borrow_and_update().clone();
                 if state.ready {
-                    let configured = reader.read(state);
-                    report(&configured.diagnostics);
+                    let configured = reader.read(state, &connected);
+                    if reported != configured.diagnostics {
+                        report(&configured.diagnostics);
+                        reported.clone_from(&configured.diagnostics);
+                    }
                     sender.send_replace(Some(Arc::new(configured)));
                 }
                 tokio::select! {
                     changed = states.changed() => if changed.is_err() { return },
+                    changed = sidecars.changed() => if changed.is_err() { return },
                     () = sender.closed() => return,
                 }
             }
@@ -72,8 +82,10 @@ impl Reader {
         Self { translator: Translator::new(mesh), options }
     }
 
-    pub(crate) fn read(&self, state: State) -> Configured {
+    /// `sidecars` are addresses of workloads that have one, where nothing else says it.
+    pub(crate) fn read(&self, state: State, sidecars: &BTreeSet<String>) -> Configured {
         let (registry, notices) = registry_of(&state.snapshot, &self.options);
+        let registry = registry.with_sidecars(sidecars);
         let context = self.translator.prepare(&state.snapshot, &registry);
         let mut diagnostics = state.diagnostics.to_vec();
         diagnostics.extend(notices.iter().chain(context.notices()).map(|n| n.diagnostic(&state.snapshot)));

@@ -2,14 +2,15 @@
 
 use mesh_xds::{
     store::{Attach, FilledViews, Refusal, View, ViewFiller},
-    translate::ProxyNode,
+    translate::{NodeKind, ProxyNode},
 };
 
-use super::mesh::Mesh;
+use super::{mesh::Mesh, sidecars::Sidecars};
 
 /// Translates for one proxy. Nothing but the node decides what it sees, so that nodes with equal facts share a view.
 pub(crate) struct Translate {
     mesh: Mesh,
+    sidecars: Sidecars,
 }
 
 impl ViewFiller for Translate {
@@ -17,6 +18,10 @@ impl ViewFiller for Translate {
 
     fn target(&self, request: &Attach) -> Result<(String, ProxyNode), Refusal> {
         let node = ProxyNode::from_node(request.node.message()).map_err(|e| Refusal::Denied(e.to_string()))?;
+        // A node without a proven identity may say any address.
+        if request.identity.is_some() && node.kind == NodeKind::Sidecar {
+            self.sidecars.connected(node.address().to_string());
+        }
         Ok((format!("{node:?}"), node))
     }
 
@@ -35,8 +40,8 @@ impl ViewFiller for Translate {
 }
 
 /// Views that follow the configuration for as long as the process runs.
-pub(crate) fn views(mesh: Mesh) -> FilledViews<Translate> {
-    let views = FilledViews::new(Translate { mesh: mesh.clone() });
+pub(crate) fn views(mesh: Mesh, sidecars: Sidecars) -> FilledViews<Translate> {
+    let views = FilledViews::new(Translate { mesh: mesh.clone(), sidecars });
     let mut states = mesh.subscribe();
     tokio::spawn({
         let views = views.clone();
