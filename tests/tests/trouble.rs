@@ -59,8 +59,8 @@ fn a_bootstrap_that_cannot_be_carried() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     for (content, named) in [
         (
-            "static_resources: {clusters: [{name: c, type: STATIC, upstream_bind_config: {source_address: {address: 1.2.3.4, port_value: 0}}}]}",
-            "upstream_bind_config",
+            "static_resources: {clusters: [{name: c, type: STATIC, lb_subset_config: {fallback_policy: ANY_ENDPOINT}}]}",
+            "lb_subset_config",
         ),
         ("static_resources: {clusters: [{nmae: c}]}", "nmae"),
         ("static_resources: [", "bootstrap"),

@@ -230,7 +230,7 @@ pub(crate) struct ProxyArgs {
     /// Node cluster; wins over the bootstrap's.
     #[arg(long)]
     pub(crate) service_cluster: Option<String>,
-    /// Seconds that open requests may take at the end.
+    /// Seconds that connections of a removed or changed listener may go on. At the end of the process it is 10 at most.
     #[arg(long, default_value_t = 600)]
     pub(crate) drain_time_s: u64,
     /// Only check the bootstrap.

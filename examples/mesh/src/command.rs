@@ -13,7 +13,7 @@ use std::{future::Future, io::Read as _, process::Stdio};
 pub(crate) use self::{
     analyze::analyze,
     ca::{ca_root, ca_token, ca_verify, prepare_authority},
-    proxy::proxy,
+    proxy::{proxy, run_sidecar},
     status::{proxy_config, proxy_status},
     translate::translate,
     validate::validate,

@@ -42,7 +42,11 @@ async fn sidecar(args: SidecarArgs) -> anyhow::Result<u8> {
             secrets::serve_sds(&socket, watch.clone()).await?;
             envoy::run(binary, &bootstrap, &state, &args).await
         }
-        None => proxy(&args, &bootstrap, Arc::new(secrets::IdentitySecrets::new(watch))).await,
+        None => {
+            let secrets = Arc::new(secrets::IdentitySecrets::new(watch));
+            let end = command::told_to_end(args.end);
+            command::run_sidecar(bootstrap, (bootstrap::SDS, secrets), args.concurrency, args.drain_time, end).await
+        }
     };
     ended?;
     Ok(exit::OK)
@@ -58,8 +62,4 @@ fn state_folder(args: &SidecarArgs) -> anyhow::Result<(PathBuf, Option<tempfile:
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make {}: choose another folder with --state", folder.display()))?;
     Ok((folder.clone(), None))
-}
-
-async fn proxy(_: &SidecarArgs, _: &serde_json::Value, _: Arc<secrets::IdentitySecrets>) -> anyhow::Result<()> {
-    anyhow::bail!("not assembled yet")
 }
