@@ -72,7 +72,7 @@ fn address(host: &str, port: u16) -> Value {
 fn http2() -> Value {
     json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": format!("{TYPE}upstreams.http.v3.HttpProtocolOptions"),
-        "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": {"interval": "30s", "timeout": "10s"}}},
+        "explicit_http_config": {"http2_protocol_options": {}},
     }})
 }
 
@@ -98,6 +98,7 @@ fn xds_cluster(args: &SidecarArgs) -> anyhow::Result<Value> {
     };
     Ok(json!({
         "name": XDS, "type": kind, "connect_timeout": "1s",
+        "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 30, "keepalive_interval": 5, "keepalive_probes": 3}},
         "typed_extension_protocol_options": http2(),
         "load_assignment": {"cluster_name": XDS, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(host, port)}}]}]},
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": {
