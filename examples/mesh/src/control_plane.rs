@@ -24,8 +24,8 @@ use mesh_xds::server::{AllowAll, ListenConfig, NodeIdentity, XdsServer, serve};
 use serde_json::json;
 use tokio::net::TcpListener;
 
+pub(crate) use self::mesh::Reader;
 use self::{mesh::Mesh, sidecars::Sidecars};
-pub(crate) use self::{mesh::Reader, services::log_event};
 use crate::{
     authority::Authority,
     cli::ControlPlaneArgs,
@@ -75,11 +75,8 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
 
     let secured = XdsServer::builder(views.clone())
         .authorizer(NodeIdentity::new([args.trust_domain.clone()], services::spiffe_id))
-        .observer(services::log_event)
         .build();
-    let open = plaintext
-        .as_ref()
-        .map(|_| XdsServer::builder(views.clone()).authorizer(AllowAll).observer(services::log_event).build());
+    let open = plaintext.as_ref().map(|_| XdsServer::builder(views.clone()).authorizer(AllowAll).build());
     let (certificates, metrics) = services::certificates(&authority)?;
     let mut routes = tonic::service::Routes::builder();
     secured.add_to(&mut routes);

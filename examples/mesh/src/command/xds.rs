@@ -10,7 +10,7 @@ use mesh_xds::{
 };
 
 use super::{asked_to_end, block_on};
-use crate::{cli::XdsArgs, control_plane::log_event, exit, net};
+use crate::{cli::XdsArgs, exit, net};
 
 /// How often the folder is looked at.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -30,7 +30,7 @@ async fn serve_folder(args: XdsArgs) -> anyhow::Result<u8> {
     view.replace(folder.resources());
     tell(&folder, &Changed::default());
     tokio::spawn(folder.follow(view.clone(), PERIOD, tell));
-    let server = XdsServer::builder(SingleView(view)).observer(log_event).build();
+    let server = XdsServer::builder(SingleView(view)).build();
     if let Some(path) = &args.addresses_path {
         let text = serde_json::json!({ "listen": listen }).to_string();
         net::write_atomically(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;

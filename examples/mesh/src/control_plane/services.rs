@@ -7,7 +7,7 @@ use mesh_ca::{
     server::{CertificateService, PeerCertificates, PeerInfo as CaPeer, ServiceMetrics},
     spiffe,
 };
-use mesh_xds::server::{PeerInfo, StreamEvent, StreamInfo};
+use mesh_xds::server::PeerInfo;
 use tonic::{Request, Status, service::interceptor::InterceptedService};
 
 use crate::authority::Authority;
@@ -36,16 +36,4 @@ pub(super) fn certificates(authority: &Authority) -> anyhow::Result<(Certificate
         CertificateService::new(authority.issuer.clone(), Arc::new(authority.authenticator()?), authority.clock());
     let metrics = service.metrics();
     Ok((InterceptedService::new(service.into_server(), tell_peer as TellPeer), metrics))
-}
-
-/// What operators want to see of streams.
-pub(crate) fn log_event(stream: &StreamInfo, event: &StreamEvent) {
-    let node = stream.node.id();
-    match event {
-        StreamEvent::Connected => tracing::info!(%node, identity = ?stream.identity, "proxy connected"),
-        StreamEvent::Refused { reason } => tracing::warn!(%node, peer = ?stream.peer_addr, reason, "proxy refused"),
-        StreamEvent::Nacked(nack) => tracing::error!(%node, ?nack, "proxy refused configuration; it keeps what it has"),
-        StreamEvent::Disconnected { reason } => tracing::info!(%node, reason, "proxy disconnected"),
-        other => tracing::trace!(%node, ?other, "stream"),
-    }
 }
