@@ -3,10 +3,12 @@
 //! [`CertificateService`] is put into any tonic router. What TLS found out about the peer reaches it as a request
 //! extension: [`PeerInfo`], which [`tls_incoming`] provides by itself and other acceptors insert.
 
+mod certificate_server;
 mod incoming;
 mod metrics;
 mod service;
 
+pub use certificate_server::CertificateServer;
 pub use incoming::{IncomingLimits, PeerCertificates, PeerInfo, PeerStream, tls_incoming};
 pub use metrics::{ServiceMetrics, ServiceMetricsSnapshot};
 pub use service::{CertificateService, MAX_REQUEST_BYTES};

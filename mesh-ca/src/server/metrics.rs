@@ -11,6 +11,7 @@ pub struct ServiceMetrics {
     unauthenticated: AtomicU64,
     permission_denied: AtomicU64,
     invalid_argument: AtomicU64,
+    resource_exhausted: AtomicU64,
     unavailable: AtomicU64,
     internal: AtomicU64,
 }
@@ -27,6 +28,8 @@ pub struct ServiceMetricsSnapshot {
     pub permission_denied: u64,
     /// Calls with a bad signing request (Istio: `citadel_server_csr_parsing_err_count`).
     pub invalid_argument: u64,
+    /// Calls whose message was too large.
+    pub resource_exhausted: u64,
     /// Calls that could not be judged or signed for a time.
     pub unavailable: u64,
     /// Calls that failed by our own fault (Istio: `citadel_server_csr_sign_err_count`).
@@ -41,6 +44,7 @@ impl ServiceMetrics {
             unauthenticated: self.unauthenticated.load(Relaxed),
             permission_denied: self.permission_denied.load(Relaxed),
             invalid_argument: self.invalid_argument.load(Relaxed),
+            resource_exhausted: self.resource_exhausted.load(Relaxed),
             unavailable: self.unavailable.load(Relaxed),
             internal: self.internal.load(Relaxed),
         }
@@ -55,6 +59,7 @@ impl ServiceMetrics {
             Code::Unauthenticated => &self.unauthenticated,
             Code::PermissionDenied => &self.permission_denied,
             Code::InvalidArgument => &self.invalid_argument,
+            Code::ResourceExhausted => &self.resource_exhausted,
             Code::Unavailable => &self.unavailable,
             _ => &self.internal,
         };

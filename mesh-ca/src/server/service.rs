@@ -4,11 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tonic::{Code, Request, Response, Status, async_trait, metadata::MetadataMap};
 
-use super::{incoming::PeerInfo, metrics::ServiceMetrics};
+use super::{
+    certificate_server::{CertificateServer, Reached},
+    incoming::PeerInfo,
+    metrics::ServiceMetrics,
+};
 use crate::{
     api::{
-        IstioCertificateRequest, IstioCertificateResponse,
-        istio_certificate_service_server::{IstioCertificateService, IstioCertificateServiceServer},
+        IstioCertificateRequest, IstioCertificateResponse, istio_certificate_service_server::IstioCertificateService,
     },
     audit::{AuditOutcome, AuditRecord, AuditSink, TracingAudit},
     authn::{Authenticator, AuthnError, Identity, RequestFacts},
@@ -34,6 +37,7 @@ const IMPERSONATION: &str = "ImpersonatedIdentity";
 /// | `PERMISSION_DENIED` | another id or name than the caller's own; asking for somebody else |
 /// | `INVALID_ARGUMENT` | the CSR is malformed, too large, not signed by its key, or of a weak key |
 /// | `UNAVAILABLE` | proof or signature cannot be had now; try again |
+/// | `RESOURCE_EXHAUSTED` | the message has more than [`MAX_REQUEST_BYTES`]; see [`CertificateServer`] |
 /// | `INTERNAL` | our fault; the audit record says more than the caller is told |
 #[derive(Debug, Clone)]
 pub struct CertificateService {
@@ -45,13 +49,13 @@ pub struct CertificateService {
 }
 
 /// A refusal: the code, what the caller is told, what is recorded.
-struct Refusal {
+pub(super) struct Refusal {
     code: Code,
     reason: String,
 }
 
 impl Refusal {
-    fn new(code: Code, reason: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
     }
 }
@@ -75,8 +79,8 @@ impl CertificateService {
     }
 
     /// The form that a tonic router takes, with the size limit set.
-    pub fn into_server(self) -> IstioCertificateServiceServer<Self> {
-        IstioCertificateServiceServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES)
+    pub fn into_server(self) -> CertificateServer {
+        CertificateServer::new(self)
     }
 
     async fn decide(
@@ -105,7 +109,7 @@ impl CertificateService {
         });
     }
 
-    fn refuse(&self, facts: &RequestFacts, identity: Option<&Identity>, refusal: Refusal) -> Status {
+    pub(super) fn refuse(&self, facts: &RequestFacts, identity: Option<&Identity>, refusal: Refusal) -> Status {
         self.metrics.count_refused(refusal.code);
         let told = match refusal.code {
             Code::Internal => "the CA could not issue a certificate; its log says why".to_owned(),
@@ -123,6 +127,9 @@ impl IstioCertificateService for CertificateService {
         &self,
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
+        if let Some(reached) = request.extensions().get::<Reached>() {
+            reached.set();
+        }
         let facts = facts_of(&request);
         let identity = match self.authenticator.authenticate(&facts).await {
             Ok(identity) => identity,
@@ -199,6 +206,7 @@ fn code_name(code: Code) -> &'static str {
         Code::Unauthenticated => "UNAUTHENTICATED",
         Code::PermissionDenied => "PERMISSION_DENIED",
         Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
         Code::Unavailable => "UNAVAILABLE",
         _ => "INTERNAL",
     }

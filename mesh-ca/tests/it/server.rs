@@ -291,7 +291,7 @@ async fn silent_peers_do_not_block() {
 }
 
 #[tokio::test]
-async fn oversize_messages_are_refused() {
+async fn oversize_messages_are_refused_counted_and_recorded() {
     let mut plane = ControlPlane::new().await;
     let address = plane.listen().await;
     let bundles = Arc::new(plane.ca.bundles());
@@ -313,8 +313,18 @@ async fn oversize_messages_are_refused() {
     let mut client = IstioCertificateServiceClient::new(channel);
     let big = IstioCertificateRequest { csr: "x".repeat(100_000), ..Default::default() };
     let refused = client.create_certificate(big).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
-    assert_eq!(plane.audit.records().len(), 0);
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("at most 65536 bytes"), "{refused}");
+    assert_eq!(plane.metrics.snapshot().resource_exhausted, 1);
+    let records = plane.audit.records();
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    assert!(record.peer.is_some_and(|p| p.ip().is_loopback()), "{record:?}");
+    assert!(matches!(record.outcome, AuditOutcome::Refused { code: "RESOURCE_EXHAUSTED", .. }), "{record:?}");
+
+    // What reaches the service is refused there, and counted there only.
+    let refused = client.create_certificate(request(&workload("a"))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    assert_eq!((plane.audit.records().len(), plane.metrics.snapshot().unauthenticated), (2, 1));
 }
 
 /// OpenSSL's client knows the server by its chain, and the server knows it by a certificate of ours.

@@ -127,6 +127,7 @@ async fn metrics(Extract(state): Extract<State>) -> Response {
         ("unauthenticated", issued.unauthenticated),
         ("permission_denied", issued.permission_denied),
         ("invalid_argument", issued.invalid_argument),
+        ("resource_exhausted", issued.resource_exhausted),
         ("unavailable", issued.unavailable),
         ("internal", issued.internal),
     ];

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use mesh_ca::{
-    api::istio_certificate_service_server::IstioCertificateServiceServer,
-    server::{CertificateService, PeerCertificates, PeerInfo as CaPeer, ServiceMetrics},
+    server::{CertificateServer, CertificateService, PeerCertificates, PeerInfo as CaPeer, ServiceMetrics},
     spiffe,
 };
 use mesh_xds::server::PeerInfo;
@@ -28,7 +27,7 @@ fn tell_peer(mut request: Request<()>) -> Result<Request<()>, Status> {
 }
 
 /// Istio's certificate service, told who asks.
-pub(super) type Certificates = InterceptedService<IstioCertificateServiceServer<CertificateService>, TellPeer>;
+pub(super) type Certificates = InterceptedService<CertificateServer, TellPeer>;
 
 /// Istio's certificate service, and its counters.
 pub(super) fn certificates(authority: &Authority) -> anyhow::Result<(Certificates, Arc<ServiceMetrics>)> {
