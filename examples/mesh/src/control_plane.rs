@@ -86,7 +86,9 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
 
     addresses(&args, &listener, &admin, plaintext.as_ref())?;
     let servers: Vec<XdsServer> = std::iter::once(secured.clone()).chain(open.clone()).collect();
-    tokio::spawn(admin::serve(admin, admin::State::new(mesh, servers.clone(), metrics, own.watch())));
+    let secure_port = ListenConfig::default();
+    let handshakes = secure_port.failed_handshakes.clone();
+    tokio::spawn(admin::serve(admin, admin::State::new(mesh, servers.clone(), metrics, own.watch(), handshakes)));
     if let (Some(listener), Some(open)) = (plaintext, open) {
         tokio::spawn(serve(listener, None, open.routes(), ListenConfig::default(), open.stopped()));
     }
@@ -96,7 +98,7 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
         tracing::info!("asked to end: proxies reconnect elsewhere, or go on with what they have");
         servers.iter().for_each(XdsServer::shutdown);
     });
-    serve(listener, Some(Arc::new(tls)), routes.routes(), ListenConfig::default(), secured.stopped())
+    serve(listener, Some(Arc::new(tls)), routes.routes(), secure_port, secured.stopped())
         .await
         .context("xDS server")?;
     Ok(exit::OK)

@@ -4,7 +4,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -36,6 +39,9 @@ pub struct ListenConfig {
     pub keepalive_timeout: Duration,
     /// How long connections may take to end after shutdown. Default 5 s.
     pub drain_timeout: Duration,
+    /// Counts TLS handshakes that failed, for a certificate that does not hold or bytes that are no TLS. A peer that just
+    /// goes away is not counted. Keep a clone to read it.
+    pub failed_handshakes: Arc<AtomicU64>,
 }
 
 impl Default for ListenConfig {
@@ -47,6 +53,7 @@ impl Default for ListenConfig {
             keepalive: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(5),
+            failed_handshakes: Arc::default(),
         }
     }
 }
@@ -110,13 +117,19 @@ async fn accept(
             }
         };
         let (tls, connections, timeout) = (tls.clone(), connections.clone(), config.handshake_timeout);
+        let failed = config.failed_handshakes.clone();
         tokio::spawn(async move {
             match tokio::time::timeout(timeout, Connection::open(stream, tls, permit)).await {
                 Ok(Ok(connection)) => {
                     // The server has ended: so does the connection.
                     let _ = connections.send(Ok(connection)).await;
                 }
-                Ok(Err(error)) => debug!(%remote, %error, "TLS handshake failed"),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    warn!(%remote, %error, "TLS handshake failed");
+                }
+                // Health checks connect and go away.
+                Ok(Err(error)) => debug!(%remote, %error, "peer went away in the TLS handshake"),
                 Err(_) => debug!(%remote, "TLS handshake took too long"),
             }
         });

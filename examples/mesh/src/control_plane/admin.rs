@@ -1,6 +1,13 @@
 //! The control plane's admin port: readiness, metrics, and what it knows.
 
-use std::{fmt::Write as _, sync::Arc, time::SystemTime};
+use std::{
+    fmt::Write as _,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
 
 use axum::{
     Json, Router,
@@ -23,6 +30,7 @@ pub(super) struct State {
     servers: Vec<XdsServer>,
     certificates: Arc<ServiceMetrics>,
     own: IdentityWatch,
+    failed_handshakes: Arc<AtomicU64>,
 }
 
 impl State {
@@ -31,8 +39,9 @@ impl State {
         servers: Vec<XdsServer>,
         certificates: Arc<ServiceMetrics>,
         own: IdentityWatch,
+        failed_handshakes: Arc<AtomicU64>,
     ) -> Self {
-        Self { mesh, servers, certificates, own }
+        Self { mesh, servers, certificates, own, failed_handshakes }
     }
 }
 
@@ -122,6 +131,8 @@ async fn metrics(Extract(state): Extract<State>) -> Response {
             let _ = writeln!(text, "mesh_xds_{counter}{{port=\"{name}\"}} {value}");
         }
     }
+    let failed = state.failed_handshakes.load(Ordering::Relaxed);
+    let _ = writeln!(text, "mesh_tls_handshakes_failed_total {failed}");
     let issued = state.certificates.snapshot();
     let refused = [
         ("unauthenticated", issued.unauthenticated),
