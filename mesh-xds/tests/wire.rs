@@ -136,8 +136,16 @@ async fn an_oversize_request_ends_its_stream_only() {
     let mut good = Sotw::open(&running, request(&TypeUrl::CLUSTER)).await;
     good.next().await.unwrap();
     let large = DiscoveryRequest { resource_names: vec!["x".repeat(2000)], ..request(&TypeUrl::CLUSTER) };
-    let mut bad = Sotw::open(&running, large).await;
-    assert_eq!(bad.next().await.unwrap_err().code(), Code::OutOfRange);
+    let mut bad = Sotw::open(&running, large.clone()).await;
+    let told = bad.next().await.unwrap_err();
+    assert_eq!((told.code(), running.server.metrics().streams_refused), (Code::ResourceExhausted, 1));
+    assert!(told.message().contains("at most 1000 bytes"), "{told}");
+    // The same later in a stream.
+    let mut bad = Sotw::open(&running, request(&TypeUrl::CLUSTER)).await;
+    bad.next().await.unwrap();
+    bad.requests.send(large).await.unwrap();
+    let told = bad.next().await.unwrap_err();
+    assert_eq!((told.code(), running.server.metrics().violations), (Code::ResourceExhausted, 1));
     good.requests.send(request(&TypeUrl::LISTENER)).await.unwrap();
     good.next().await.unwrap();
 }
@@ -151,13 +159,14 @@ async fn streams_are_bounded_and_silent_ones_end() {
     first.next().await.unwrap();
     let mut second = Sotw::open(&running, request(&TypeUrl::CLUSTER)).await;
     assert_eq!(second.next().await.unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(running.server.metrics().streams_refused, 1);
     drop((first, second));
     eventually("free again", || running.server.metrics().streams_open == 0).await;
     let mut client = AggregatedDiscoveryServiceClient::new(channel(&running).await);
     let silent = futures::stream::pending::<DiscoveryRequest>();
     let mut silent = client.stream_aggregated_resources(silent).await.unwrap().into_inner();
     let ended = timeout(PATIENCE, silent.message()).await.unwrap().unwrap_err();
-    assert_eq!(ended.code(), Code::DeadlineExceeded);
+    assert_eq!((ended.code(), running.server.metrics().streams_refused), (Code::DeadlineExceeded, 2));
 }
 
 #[tokio::test]

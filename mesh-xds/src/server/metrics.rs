@@ -37,7 +37,7 @@ counters! {
     streams_open,
     /// Streams opened so far.
     streams_total,
-    /// Streams refused: not allowed, no view, or too many.
+    /// Streams refused: not allowed, no view, too many, or no first request that can be read.
     streams_refused,
     /// Requests taken.
     requests,

@@ -30,7 +30,6 @@ use super::{
 use crate::{
     Node, TypeUrl,
     protocol::{Push, Request as Normal, Variant, server::ServerStream},
-    store::Attach,
 };
 
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -117,10 +116,7 @@ impl Service {
         if let Some(only) = &self.only {
             request.type_url = only.clone();
         }
-        let refused = |refusal| stream::refusal_code(&refusal);
-        let identity = self.inner.authorizer.authorize(&peer, &node).await.map_err(refused)?;
-        let attach = Attach { node, identity, peer_addr: peer.remote_addr };
-        let view = self.inner.source.attach(&attach).await.map_err(refused)?;
+        let (_, view) = stream::admit(&self.inner, Variant::Sotw, &peer, node).await?;
         let mut core = ServerStream::new(Variant::Sotw, self.inner.nonce_seed, self.inner.limits.stream.clone());
         let now = Instant::now();
         let push = view.read(|set| core.handle(&request, set, now).map(|()| core.poll(set, now)));

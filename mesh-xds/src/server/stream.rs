@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use tonic::Status as Code;
+use tonic::{Code as GrpcCode, Status as Code};
 use tracing::{info, warn};
 
 use super::{
@@ -26,6 +26,9 @@ use crate::{
 
 /// Pushes handed to the transport that it has not taken yet.
 pub(super) const PUSH_QUEUE: usize = 2;
+
+/// Why a stream has ended whose client was told more, and the log too.
+const VIOLATED: &str = "protocol violated";
 
 /// What a client sends: the node, on the first request at least, and the request.
 pub(super) type Incoming = Result<(Option<Node>, Request), Code>;
@@ -58,7 +61,6 @@ impl Open {
         let open = inner.metrics.streams_open.fetch_add(1, Relaxed);
         let counted = Self(inner.clone());
         if open >= inner.limits.max_streams {
-            add(&inner.metrics.streams_refused, 1);
             return Err(Code::resource_exhausted("too many streams; try another server"));
         }
         add(&inner.metrics.streams_total, 1);
@@ -99,13 +101,16 @@ async fn admit_and_serve(
     requests: impl Stream<Item = Incoming> + Send + 'static,
     pushes: &mpsc::Sender<Result<Push, Code>>,
 ) -> Result<(), Code> {
-    let _open = Open::new(&inner)?;
+    // Who it is nobody knows before the first request.
+    let turned_away = |code| refuse(&inner, &stream_info(&inner, kind.variant, &peer, Node::default()), code);
+    let _open = Open::new(&inner).map_err(turned_away)?;
     let mut requests = Box::pin(requests);
     let first = tokio::time::timeout(inner.limits.first_request_timeout, requests.next());
     let (node, request) = match first.await {
-        Err(_) => return Err(Code::deadline_exceeded("no request came")),
+        Err(_) => return Err(turned_away(Code::deadline_exceeded("no request came"))),
         Ok(None) => return Ok(()),
-        Ok(Some(first)) => first?,
+        Ok(Some(Ok(first))) => first,
+        Ok(Some(Err(code))) => return Err(bad_message(&inner, &code).map_or(code, turned_away)),
     };
     let mut session = Session::admit(&inner, kind, peer, node.unwrap_or_default()).await?;
     let _registered = inner.status.register(session.entry.clone());
@@ -133,27 +138,7 @@ impl Drop for Ending {
 
 impl Session {
     async fn admit(inner: &Arc<Inner>, kind: Kind, peer: PeerInfo, node: Node) -> Result<Self, Code> {
-        if node.id().as_str().len() > inner.limits.stream.max_name_bytes {
-            add(&inner.metrics.streams_refused, 1);
-            return Err(Code::invalid_argument("node.id is too long"));
-        }
-        let mut info = StreamInfo {
-            id: inner.stream_id(),
-            node,
-            identity: None,
-            peer_addr: peer.remote_addr,
-            variant: kind.variant,
-            connected_at: std::time::SystemTime::now(),
-        };
-        let admitted = async {
-            info.identity = inner.authorizer.authorize(&peer, &info.node).await?;
-            let attach = Attach { node: info.node.clone(), identity: info.identity.clone(), peer_addr: info.peer_addr };
-            inner.source.attach(&attach).await
-        };
-        let view = match admitted.await {
-            Ok(view) => view,
-            Err(refusal) => return Err(refuse(inner, &info, &refusal)),
-        };
+        let (info, view) = admit(inner, kind.variant, &peer, node).await?;
         info!(node = %info.node.id(), stream = info.id, variant = kind.variant.as_str(), peer = ?info.peer_addr,
             identity = info.identity.as_deref(), "xDS stream opened");
         let seed = inner.nonce_seed.wrapping_add(info.id);
@@ -182,7 +167,7 @@ impl Session {
             if let Some(request) = next.take()
                 && let Err(code) = self.take(request)
             {
-                ending.reason = code.message().to_owned();
+                ending.reason = VIOLATED.into();
                 return Err(code);
             }
             let timers = self.advance();
@@ -194,10 +179,7 @@ impl Session {
                 }
                 request = requests.next(), if timers.blocked_until.is_none() => match request {
                     Some(Ok((_, request))) => next = Some(request),
-                    Some(Err(code)) => {
-                        ending.reason = code.message().to_owned();
-                        return Ok(());
-                    }
+                    Some(Err(code)) => return self.unread(code, &mut ending),
                     None => {
                         ending.reason = "the client closed the stream".into();
                         return Ok(());
@@ -238,10 +220,29 @@ impl Session {
     }
 
     fn violation(&self, reason: &str) -> Code {
+        self.violated(reason);
+        Code::invalid_argument(reason)
+    }
+
+    fn violated(&self, reason: &str) {
         let info = &self.entry.info;
         add(&self.inner.metrics.violations, 1);
         warn!(node = %info.node.id(), stream = info.id, reason, "xDS stream ended: protocol violated");
-        Code::invalid_argument(reason)
+    }
+
+    /// The end of a stream whose next request did not arrive whole.
+    fn unread(&self, code: Code, ending: &mut Ending) -> Result<(), Code> {
+        match bad_message(&self.inner, &code) {
+            Some(told) => {
+                self.violated(told.message());
+                ending.reason = VIOLATED.into();
+                Err(told)
+            }
+            None => {
+                ending.reason = code.message().to_owned();
+                Ok(())
+            }
+        }
     }
 
     /// Takes what changed into the core, and the next push out of it.
@@ -283,17 +284,63 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-fn refuse(inner: &Inner, info: &StreamInfo, refusal: &Refusal) -> Code {
+/// Decides on a client by its first request. A refusal is logged, counted and told.
+pub(super) async fn admit(
+    inner: &Inner,
+    variant: Variant,
+    peer: &PeerInfo,
+    node: Node,
+) -> Result<(StreamInfo, ViewHandle), Code> {
+    if node.id().as_str().len() > inner.limits.stream.max_name_bytes {
+        let info = stream_info(inner, variant, peer, Node::default());
+        let limit = inner.limits.stream.max_name_bytes;
+        let code = Code::invalid_argument(format!("node.id is too long, at most {limit} bytes are read"));
+        return Err(refuse(inner, &info, code));
+    }
+    let mut info = stream_info(inner, variant, peer, node);
+    let admitted = async {
+        info.identity = inner.authorizer.authorize(peer, &info.node).await?;
+        let attach = Attach { node: info.node.clone(), identity: info.identity.clone(), peer_addr: info.peer_addr };
+        inner.source.attach(&attach).await
+    };
+    match admitted.await {
+        Ok(view) => Ok((info, view)),
+        Err(refusal) => Err(refuse(inner, &info, refusal_code(&refusal))),
+    }
+}
+
+fn stream_info(inner: &Inner, variant: Variant, peer: &PeerInfo, node: Node) -> StreamInfo {
+    let connected_at = std::time::SystemTime::now();
+    StreamInfo { id: inner.stream_id(), node, identity: None, peer_addr: peer.remote_addr, variant, connected_at }
+}
+
+/// Logs, counts and tells a refusal, and gives back what the client is told.
+fn refuse(inner: &Inner, info: &StreamInfo, code: Code) -> Code {
     add(&inner.metrics.streams_refused, 1);
-    let reason = refusal.to_string();
+    let reason = code.message().to_owned();
     warn!(node = %info.node.id(), peer = ?info.peer_addr, identity = info.identity.as_deref(), %reason,
         "xDS stream refused");
     inner.observer.observe(info, &StreamEvent::Refused { reason });
-    refusal_code(refusal)
+    code
+}
+
+/// What a client is told whose message could not be read. `None` if it was the connection that failed.
+fn bad_message(inner: &Inner, code: &Code) -> Option<Code> {
+    match code.code() {
+        // tonic says OUT_OF_RANGE, other gRPC stacks RESOURCE_EXHAUSTED.
+        GrpcCode::OutOfRange | GrpcCode::ResourceExhausted => Some(Code::resource_exhausted(format!(
+            "the request is too large, at most {} bytes are read",
+            inner.limits.max_request_bytes
+        ))),
+        GrpcCode::Internal | GrpcCode::InvalidArgument => {
+            Some(Code::invalid_argument(format!("the request cannot be read: {}", code.message())))
+        }
+        _ => None,
+    }
 }
 
 /// What the client is told.
-pub(super) fn refusal_code(refusal: &Refusal) -> Code {
+fn refusal_code(refusal: &Refusal) -> Code {
     let reason = refusal.to_string();
     match refusal {
         Refusal::Denied(_) => Code::permission_denied(reason),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::{Inner, Nack, NackedResource, StreamEvent, StreamInfo, metrics::add};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Logs, counts and tells.
-pub(super) fn tell(inner: &Inner, info: &StreamInfo, event: &StreamEvent) {
+pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
     let metrics = &inner.metrics;
     match event {
         StreamEvent::Protocol(Event::Pushed { type_url, nonce, resources, removed, bytes }) => {
@@ -19,19 +19,19 @@ pub(super) fn tell(inner: &Inner, info: &StreamInfo, event: &StreamEvent) {
             add(&metrics.resources_pushed, *resources);
             add(&metrics.removals_pushed, *removed);
             add(&metrics.bytes_pushed, *bytes);
-            debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, resources, removed, "xDS push");
+            debug!(node = %stream.node.id(), stream = stream.id, %type_url, %nonce, resources, removed, "xDS push");
         }
         StreamEvent::Protocol(Event::Acked { type_url, nonce, after }) => {
             add(&metrics.acks, 1);
-            debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, ?after, "xDS push accepted");
+            debug!(node = %stream.node.id(), stream = stream.id, %type_url, %nonce, ?after, "xDS push accepted");
         }
         StreamEvent::Protocol(Event::StaleNonce { type_url, nonce }) => {
             add(&metrics.stale_nonces, 1);
-            debug!(node = %info.node.id(), stream = info.id, %type_url, %nonce, "stale nonce: answer dropped");
+            info!(node = %stream.node.id(), stream = stream.id, %type_url, %nonce, "stale nonce: answer dropped");
         }
         StreamEvent::Protocol(Event::HoldExpired { type_url }) => {
             add(&metrics.holds_expired, 1);
-            warn!(node = %info.node.id(), stream = info.id, %type_url,
+            warn!(node = %stream.node.id(), stream = stream.id, %type_url,
                     "sent although what it depends on was not acknowledged in time");
         }
         StreamEvent::Nacked(nack) => {
@@ -43,12 +43,12 @@ pub(super) fn tell(inner: &Inner, info: &StreamInfo, event: &StreamEvent) {
                     None => r.name.to_string(),
                 })
                 .collect();
-            warn!(node = %info.node.id(), stream = info.id, type_url = %nack.type_url, nonce = %nack.nonce,
+            warn!(node = %stream.node.id(), stream = stream.id, type_url = %nack.type_url, nonce = %nack.nonce,
                     message = %nack.message, resources = ?culprits, "xDS push refused");
         }
         _ => {}
     }
-    inner.observer.observe(info, event);
+    inner.observer.observe(stream, event);
 }
 
 /// The core's event as the outside sees it: a refusal is traced to where its resources came from.
