@@ -1,0 +1,56 @@
+//! A client of a control plane on another gRPC stack: `peers/foreign_client.py`.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::peer;
+
+/// A running client; killed when dropped.
+#[derive(Debug)]
+pub struct ForeignClient {
+    child: Child,
+    asks: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl ForeignClient {
+    /// A client of `address` that trusts the roots in a PEM file.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(address: SocketAddr, roots: &Path) -> Self {
+        let mut command = Command::new(peer::python());
+        command.arg(peer::script("foreign_client.py")).arg(address.to_string()).arg(roots);
+        // What the gRPC library itself has to say about connections that we break on purpose.
+        command.env("GRPC_VERBOSITY", "NONE");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python runs");
+        let asks = child.stdin.take().expect("a pipe");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, asks, answers }
+    }
+
+    /// Does what the script's page lists, and gives its answer.
+    ///
+    /// # Panics
+    /// If the client has ended.
+    pub fn ask(&mut self, ask: &Value) -> Value {
+        writeln!(self.asks, "{ask}").expect("the client reads");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the client answers");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{ask}: {e} in {line:?}"))
+    }
+}
+
+impl Drop for ForeignClient {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
