@@ -19,13 +19,16 @@ use tokio::sync::oneshot;
 
 use crate::{
     admin::{Admin, ServerInfo},
-    config::Bootstrap,
+    config::{Bootstrap, Rejection},
 };
 
 /// A proxy cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyError {
+    /// A static resource does not fit the others.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
     /// The administration interface has no socket.
     #[error("admin: cannot listen on {address}: {source}; choose another address or port 0")]
     Admin {

@@ -17,7 +17,7 @@ pub const MAX_FIELDS: usize = 16;
 const MAX_DEPTH: usize = 100;
 
 /// What is carried of one message. Made by [`supported!`](crate::supported).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageTable {
     /// Full name of the message.
     pub message: &'static str,

@@ -26,7 +26,7 @@ pub fn supported_fields() -> String {
         let _ = write!(out, "\n## {title}\n");
         for table in audit.messages() {
             // A table that two kinds share is shown once.
-            if !shown.iter().any(|known| std::ptr::eq(*known, table)) {
+            if !shown.contains(&table) {
                 shown.push(table);
                 message(&mut out, table);
             }

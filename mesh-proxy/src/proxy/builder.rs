@@ -120,7 +120,7 @@ impl ProxyBuilder {
         let translator = self.bootstrap.translator(self.filters, self.stats.clone());
         let static_clusters = self.bootstrap.clusters.iter().map(|c| c.name.clone()).collect();
         let static_listeners = self.bootstrap.listeners.iter().map(|l| l.name.clone()).collect();
-        let (control, run) = xds::start(self.bootstrap, translator, deps, self.secret_sources);
+        let (control, run) = xds::start(self.bootstrap, translator, deps, self.secret_sources)?;
         let istio = IstioMetrics::new(&self.stats, facts, DEFAULT_MAX_LABEL_SETS);
         let sinks = LogSinks::new(&self.stats);
         let shared = Shared::new(self.stats, sinks, secrets, Some(istio), self.drain_time);

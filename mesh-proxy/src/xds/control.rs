@@ -72,20 +72,23 @@ impl ControlHandle {
 ///
 /// `translator` must be the bootstrap's own, and count in the statistics of `deps`. Secrets whose source is a stream to a
 /// cluster in `secret_sources` come from there, and no stream is opened.
+///
+/// # Errors
+/// A static resource does not fit the others.
 pub(crate) fn start(
     bootstrap: Bootstrap,
     translator: Translator,
     deps: ClusterDeps,
     secret_sources: HashMap<String, Arc<dyn SecretSource>>,
-) -> (ControlHandle, impl Future<Output = ()> + Send + 'static) {
+) -> Result<(ControlHandle, impl Future<Output = ()> + Send + 'static), Rejection> {
     let (node, ads) = (bootstrap.node.clone(), bootstrap.ads.clone());
-    let core = Arc::new(Mutex::new(Core::new(bootstrap, translator, deps, Now::read())));
+    let core = Arc::new(Mutex::new(Core::new(bootstrap, translator, deps, Now::read())?));
     let (publish, snapshots) = watch::channel(Arc::default());
     let (tell_ready, ready) = watch::channel(false);
     let (sender, events) = mpsc::channel(QUEUE);
     let sources = Sources::new(node, ads, core.clone(), secret_sources, sender.clone());
     let driver = Driver { core: core.clone(), sender, events, sources, publish, tell_ready, tasks: JoinSet::new() };
-    (ControlHandle { snapshots, ready, core }, driver.run())
+    Ok((ControlHandle { snapshots, ready, core }, driver.run()))
 }
 
 struct Driver {

@@ -24,7 +24,7 @@ use self::{
 use crate::{
     admin::ResourceError,
     cluster::{ClusterDeps, ClusterHandle},
-    config::{Bootstrap, FieldError, Rejection, Translator},
+    config::{Bootstrap, FieldError, Rejection, StaticResource, Translator},
     model::{ConfigSource, Secret, SecretRef},
     route::Routes,
     state::Snapshot,
@@ -148,7 +148,15 @@ impl Collection {
 
 impl Core {
     /// Starts from a bootstrap whose static resources were proved right. `translator` must be the bootstrap's own.
-    pub(crate) fn new(bootstrap: Bootstrap, translator: Translator, deps: ClusterDeps, now: Now) -> Self {
+    ///
+    /// # Errors
+    /// A static resource does not fit the others: an address occurs twice, a route names a cluster that is not there.
+    pub(crate) fn new(
+        bootstrap: Bootstrap,
+        translator: Translator,
+        deps: ClusterDeps,
+        now: Now,
+    ) -> Result<Self, Rejection> {
         let stats = deps.stats.clone();
         let mut core = Self {
             cds: Collection::new(bootstrap.cds.as_ref(), &stats, "cluster_manager.cds"),
@@ -169,28 +177,22 @@ impl Core {
             deps,
             bootstrap,
         };
-        core.load_static(now);
+        core.load_static(now)?;
         core.wants.extend(core.cds.ask(TypeUrl::CLUSTER, now.instant));
         core.settle(now);
-        core
+        Ok(core)
     }
 
-    fn load_static(&mut self, now: Now) {
-        for resource in std::mem::take(&mut self.bootstrap.clusters) {
-            let raw = Raw { name: resource.name.clone(), version: String::new(), any: resource.raw.clone() };
-            if let Err(rejection) = self.put_cluster(raw, true, now) {
-                tracing::error!(%rejection, "static cluster refused after it was accepted");
-            }
-            self.bootstrap.clusters.push(resource);
-        }
-        for resource in std::mem::take(&mut self.bootstrap.listeners) {
-            let raw = Raw { name: resource.name.clone(), version: String::new(), any: resource.raw.clone() };
-            if let Err(rejection) = self.put_listener(raw.clone(), true, now) {
-                tracing::error!(%rejection, "static listener refused");
-                self.listeners.refuse(&resource.name, failure(&rejection, &raw, now));
-            }
-            self.bootstrap.listeners.push(resource);
-        }
+    fn load_static(&mut self, now: Now) -> Result<(), Rejection> {
+        let raw = |resource: &StaticResource| Raw {
+            name: resource.name.clone(),
+            version: String::new(),
+            any: resource.raw.clone(),
+        };
+        let clusters: Vec<Raw> = self.bootstrap.clusters.iter().map(raw).collect();
+        let listeners: Vec<Raw> = self.bootstrap.listeners.iter().map(raw).collect();
+        clusters.into_iter().try_for_each(|cluster| self.put_cluster(cluster, true, now))?;
+        listeners.into_iter().try_for_each(|listener| self.put_listener(listener, true, now))
     }
 
     /// Takes over a change. What is refused is returned, and stays at its last good version; the rest is applied.

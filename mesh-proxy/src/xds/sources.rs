@@ -103,7 +103,7 @@ impl Sources {
         self.asked += 1;
         let asked = self.asked;
         match self.names.entry((source.clone(), type_url.clone())) {
-            Entry::Occupied(names) => names.get().send_modify(|names| drop(names.insert(name, asked))),
+            Entry::Occupied(names) => names.get().send_modify(|names| _ = names.insert(name, asked)),
             Entry::Vacant(vacant) => {
                 let (sender, names) = watch::channel(Names::from([(name, asked)]));
                 vacant.insert(sender);
@@ -114,7 +114,7 @@ impl Sources {
 
     fn forget(&mut self, type_url: &TypeUrl, source: &ConfigSource, name: String) {
         if let Some(names) = self.names.get(&(source.clone(), type_url.clone())) {
-            names.send_modify(|names| drop(names.remove(&name)));
+            names.send_modify(|names| _ = names.remove(&name));
         }
         if let Some(task) = self.secrets.remove(&SecretRef { name, source: source.clone() }) {
             task.abort();

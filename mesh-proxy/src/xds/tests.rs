@@ -72,7 +72,7 @@ impl Control {
         let deps = ClusterDeps::default();
         let stats = deps.stats.clone();
         let translator = bootstrap.translator(FilterRegistry::empty(), stats.clone());
-        let (handle, run) = start(bootstrap, translator, deps, secrets);
+        let (handle, run) = start(bootstrap, translator, deps, secrets).unwrap();
         Self { handle, stats, run: tokio::spawn(run) }
     }
 

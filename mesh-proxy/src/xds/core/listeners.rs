@@ -7,7 +7,7 @@ use mesh_xds_api::TypeUrl;
 
 use super::{Core, Now, Raw, Told, failure, named, names::Named, needs::Needs, reject};
 use crate::{
-    admin::{ResourceError, TypeDump},
+    admin::TypeDump,
     config::{FieldError, Rejection},
     model::{Address, Listener, RouteSource, TerminalFilter},
     stats::{Counter, Gauge, Stats},
@@ -52,10 +52,6 @@ impl Listeners {
 
     pub(super) fn deadlines<'a>(&'a self, needs: &'a Needs) -> impl Iterator<Item = Instant> + 'a {
         self.named.deadlines(needs)
-    }
-
-    pub(super) fn refuse(&mut self, name: &str, failure: ResourceError) {
-        self.named.refuse(name, failure);
     }
 
     pub(super) fn dump(&self) -> TypeDump {

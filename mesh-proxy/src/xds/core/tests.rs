@@ -25,7 +25,7 @@ impl Harness {
         let stats = deps.stats.clone();
         let translator = bootstrap.translator(FilterRegistry::empty(), stats.clone());
         let now = Now { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH };
-        let core = Core::new(bootstrap, translator, deps, now);
+        let core = Core::new(bootstrap, translator, deps, now).unwrap();
         let mut harness = Self { core, now, stats, wants: Vec::new() };
         harness.collect();
         harness
@@ -265,6 +265,22 @@ fn without_dynamic_resources_it_is_ready_at_once() {
     let text = "{static_resources: {clusters: [{name: a}]}}";
     let bootstrap = Bootstrap::from_text(text, &FilterRegistry::empty()).unwrap();
     let translator = bootstrap.translator(FilterRegistry::empty(), Stats::default());
-    let core = Core::new(bootstrap, translator, ClusterDeps::default(), Now::read());
+    let core = Core::new(bootstrap, translator, ClusterDeps::default(), Now::read()).unwrap();
     assert!(core.is_ready() && core.snapshot().clusters.contains_key("a"));
+}
+
+#[test]
+fn static_resources_must_fit_together() {
+    let start = |listeners: &[Value]| {
+        let value = json!({"static_resources": {"clusters": [{"name": "a"}], "listeners": listeners}});
+        let bootstrap = Bootstrap::from_value(value, &FilterRegistry::empty()).unwrap();
+        let translator = bootstrap.translator(FilterRegistry::empty(), Stats::default());
+        let core = Core::new(bootstrap, translator, ClusterDeps::default(), Now::read());
+        core.map(|core| core.is_ready()).map_err(|rejection| rejection.to_string())
+    };
+    let inline = |cluster: &str| json!({"route_config": table("r", cluster)});
+    assert_eq!(start(&[listener("l", 80, &inline("a"))]), Ok(true));
+    assert!(start(&[listener("l", 80, &inline("b"))]).unwrap_err().contains("unknown cluster 'b'"));
+    let twice = [listener("l", 80, &inline("a")), listener("m", 80, &inline("a"))];
+    assert!(start(&twice).unwrap_err().contains("has duplicate address"));
 }
