@@ -10,6 +10,9 @@ use super::{
 };
 use crate::net;
 
+/// Response flags of requests that no host was asked for.
+const ANSWERED_HERE: [&str; 6] = ["FI", "NR", "NC", "UH", "UO", "RL"];
+
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Calls from one workload to one version of a service, counted where they begin.
@@ -19,7 +22,9 @@ pub(crate) struct Edge {
     pub(crate) by_code: BTreeMap<String, f64>,
     /// 5xx or no answer, without a flag that says that the configuration asked for it.
     pub(crate) unexpected: f64,
-    /// Requests carried by mutual TLS, as the destination reports it.
+    /// Requests that got as far as a host of the destination; the others were answered by the source's sidecar.
+    pub(crate) carried: f64,
+    /// Requests were carried by mutual TLS.
     pub(crate) mutual_tls: bool,
     buckets: BTreeMap<u64, f64>,
     timed: f64,
@@ -115,6 +120,7 @@ impl Picture {
                     let edge = self.edges.entry(key).or_default();
                     let code = sample.label("envoy_response_code").to_owned();
                     edge.requests += sample.value;
+                    edge.carried += sample.value;
                     if code.starts_with('5') {
                         edge.unexpected += sample.value;
                     }
@@ -141,7 +147,11 @@ impl Picture {
             edge.requests += sample.value;
             *edge.by_code.entry(sample.label("response_code").to_owned()).or_default() += sample.value;
             let code = sample.label("response_code");
-            let asked_for = ["FI", "DI"].iter().any(|f| sample.label("response_flags").split(',').any(|x| x == *f));
+            let flagged = |flags: &[&str]| sample.label("response_flags").split(',').any(|f| flags.contains(&f));
+            let asked_for = flagged(&["FI", "DI"]);
+            if !flagged(&ANSWERED_HERE) {
+                edge.carried += sample.value;
+            }
             if (code.starts_with('5') || code == "0") && !asked_for {
                 edge.unexpected += sample.value;
             }

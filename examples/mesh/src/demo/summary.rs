@@ -80,7 +80,10 @@ impl Summary {
             edges: edges(elapsed, picture),
             certificate_rotations: certificates.iter().map(|c| c.rotations).sum(),
             certificates,
-            mutual_tls: !picture.edges.is_empty() && picture.edges.values().all(|e| e.mutual_tls),
+            mutual_tls: {
+                let mut carried = picture.edges.values().filter(|e| e.carried > 0.0).peekable();
+                carried.peek().is_some() && carried.all(|e| e.mutual_tls)
+            },
             xds: proxies(&picture.proxies),
             config: json!({
                 "version": picture.config["version"],
