@@ -55,7 +55,7 @@ impl PriorityLoads {
             availability
                 .iter()
                 .map(|percent| {
-                    let load = if sum == 0 { 0 } else { (percent * 100 / sum).min(left) };
+                    let load = (percent * 100).checked_div(sum).map_or(0, |load| load.min(left));
                     left -= load;
                     load
                 })
