@@ -126,7 +126,7 @@ async fn accept(
                 }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                     failed.fetch_add(1, Ordering::Relaxed);
-                    warn!(%remote, %error, "TLS handshake failed");
+                    warn!(%remote, error = error.to_string(), "TLS handshake failed");
                 }
                 // Health checks connect and go away.
                 Ok(Err(error)) => debug!(%remote, %error, "peer went away in the TLS handshake"),

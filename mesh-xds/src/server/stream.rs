@@ -131,7 +131,7 @@ impl Drop for Ending {
         let info = &self.entry.info;
         let stopped = self.inner.stop.is_cancelled();
         let reason = if stopped { "the server is shutting down".into() } else { std::mem::take(&mut self.reason) };
-        info!(node = %info.node.id(), stream = info.id, %reason, "xDS stream closed");
+        info!(node = info.node.id().as_str(), stream = info.id, reason, "xDS stream closed");
         self.inner.observer.observe(info, &StreamEvent::Disconnected { reason });
     }
 }
@@ -139,7 +139,7 @@ impl Drop for Ending {
 impl Session {
     async fn admit(inner: &Arc<Inner>, kind: Kind, peer: PeerInfo, node: Node) -> Result<Self, Code> {
         let (info, view) = admit(inner, kind.variant, &peer, node).await?;
-        info!(node = %info.node.id(), stream = info.id, variant = kind.variant.as_str(), peer = ?info.peer_addr,
+        info!(node = info.node.id().as_str(), stream = info.id, variant = kind.variant.as_str(), peer = ?info.peer_addr,
             identity = info.identity.as_deref(), "xDS stream opened");
         let seed = inner.nonce_seed.wrapping_add(info.id);
         let core = ServerStream::new(kind.variant, seed, inner.limits.stream.clone());
@@ -227,7 +227,7 @@ impl Session {
     fn violated(&self, reason: &str) {
         let info = &self.entry.info;
         add(&self.inner.metrics.violations, 1);
-        warn!(node = %info.node.id(), stream = info.id, reason, "xDS stream ended: protocol violated");
+        warn!(node = info.node.id().as_str(), stream = info.id, reason, "xDS stream ended: protocol violated");
     }
 
     /// The end of a stream whose next request did not arrive whole.
@@ -318,7 +318,7 @@ fn stream_info(inner: &Inner, variant: Variant, peer: &PeerInfo, node: Node) -> 
 fn refuse(inner: &Inner, info: &StreamInfo, code: Code) -> Code {
     add(&inner.metrics.streams_refused, 1);
     let reason = code.message().to_owned();
-    warn!(node = %info.node.id(), peer = ?info.peer_addr, identity = info.identity.as_deref(), %reason,
+    warn!(node = info.node.id().as_str(), peer = ?info.peer_addr, identity = info.identity.as_deref(), reason,
         "xDS stream refused");
     inner.observer.observe(info, &StreamEvent::Refused { reason });
     code

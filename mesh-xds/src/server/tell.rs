@@ -1,4 +1,6 @@
 //! What happens on a stream: logged, counted, told to the observer.
+//!
+//! What a client says is logged as text fields, which are written quoted: it can forge no line of the log.
 
 use std::sync::Arc;
 
@@ -13,26 +15,52 @@ use crate::{
 /// Logs, counts and tells.
 pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
     let metrics = &inner.metrics;
+    let (node, stream_id) = (stream.node.id().as_str(), stream.id);
     match event {
         StreamEvent::Protocol(Event::Pushed { type_url, nonce, resources, removed, bytes }) => {
             add(&metrics.pushes, 1);
             add(&metrics.resources_pushed, *resources);
             add(&metrics.removals_pushed, *removed);
             add(&metrics.bytes_pushed, *bytes);
-            debug!(node = %stream.node.id(), stream = stream.id, %type_url, %nonce, resources, removed, "xDS push");
+            debug!(
+                node,
+                stream = stream_id,
+                type_url = type_url.as_str(),
+                nonce = nonce.as_str(),
+                resources,
+                removed,
+                "xDS push"
+            );
         }
         StreamEvent::Protocol(Event::Acked { type_url, nonce, after }) => {
             add(&metrics.acks, 1);
-            debug!(node = %stream.node.id(), stream = stream.id, %type_url, %nonce, ?after, "xDS push accepted");
+            debug!(
+                node,
+                stream = stream_id,
+                type_url = type_url.as_str(),
+                nonce = nonce.as_str(),
+                ?after,
+                "xDS push accepted"
+            );
         }
         StreamEvent::Protocol(Event::StaleNonce { type_url, nonce }) => {
             add(&metrics.stale_nonces, 1);
-            info!(node = %stream.node.id(), stream = stream.id, %type_url, %nonce, "stale nonce: answer dropped");
+            info!(
+                node,
+                stream = stream_id,
+                type_url = type_url.as_str(),
+                nonce = nonce.as_str(),
+                "stale nonce: answer dropped"
+            );
         }
         StreamEvent::Protocol(Event::HoldExpired { type_url }) => {
             add(&metrics.holds_expired, 1);
-            warn!(node = %stream.node.id(), stream = stream.id, %type_url,
-                    "sent although what it depends on was not acknowledged in time");
+            warn!(
+                node,
+                stream = stream_id,
+                type_url = type_url.as_str(),
+                "sent although what it depends on was not acknowledged in time"
+            );
         }
         StreamEvent::Nacked(nack) => {
             add(&metrics.nacks, 1);
@@ -43,8 +71,8 @@ pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
                     None => r.name.to_string(),
                 })
                 .collect();
-            warn!(node = %stream.node.id(), stream = stream.id, type_url = %nack.type_url, nonce = %nack.nonce,
-                    message = %nack.message, resources = ?culprits, "xDS push refused");
+            warn!(node, stream = stream_id, type_url = nack.type_url.as_str(),
+                    nonce = nack.nonce.as_str(), reason = &*nack.message, resources = ?culprits, "xDS push refused");
         }
         _ => {}
     }
