@@ -333,13 +333,15 @@ fn refuse_streams(bench: &mut Bench, reviews_cert: &Path, ratings_cert: &Path) {
     let mut interception = reviews();
     interception["metadata"]["INTERCEPTION_MODE"] = "MAYBE".into();
     let denied = "PERMISSION_DENIED";
-    let cases: [(&str, Option<&Path>, Value, &str, &str); 8] = [
+    let two_lines = node("reviews\nWARN xDS stream refused", "default", "reviews");
+    let cases: [(&str, Option<&Path>, Value, &str, &str); 9] = [
         ("no certificate", None, reviews(), "UNAUTHENTICATED", "client certificate"),
         ("another's account", Some(ratings_cert), reviews(), denied, "claims SERVICE_ACCOUNT reviews"),
         ("another namespace", Some(reviews_cert), node(elsewhere, "elsewhere", "reviews"), denied, "claims NAMESPACE"),
         ("id of another namespace", Some(reviews_cert), node(elsewhere, "default", "reviews"), denied, "node id"),
         ("no metadata", Some(reviews_cert), json!({"id": REVIEWS}), denied, "no metadata NAMESPACE"),
         ("malformed id", Some(reviews_cert), node("reviews", "default", "reviews"), denied, "TYPE~IP~NAME.NAMESPACE"),
+        ("line in the id", Some(reviews_cert), two_lines, denied, "TYPE~IP~NAME.NAMESPACE"),
         ("bad metadata", Some(reviews_cert), interception, denied, "INTERCEPTION_MODE"),
         (
             "id too long",
@@ -393,7 +395,7 @@ fn replay(bench: &mut Bench) {
     let push = bench.sees_change("good", "productpage");
     bench.is_told_of("good-delta", "productpage");
     assert_ne!(old["nonce"], push["nonce"]);
-    for (what, nonce) in [("replayed", &old["nonce"]), ("made up", &json!("made-up"))] {
+    for (what, nonce) in [("replayed", &old["nonce"]), ("made up", &json!("made-up\nstale nonce"))] {
         // It would be a refusal if it counted.
         let request = json!({"do": "send", "stream": "good", "type": CDS, "nonce": nonce, "error": "replayed"});
         bench.counted_once(what, (STALE, "stale nonce", "answer dropped"), |client| client.ask(&request));
@@ -406,7 +408,8 @@ fn replay(bench: &mut Bench) {
     bench.plane.configure("last.yaml", &service("last"));
     let push = bench.next("good");
     assert!(has(&push, &cluster("last")), "{push}");
-    let nack = json!({"do": "send", "stream": "good", "type": CDS, "nonce": push["nonce"], "error": "not this one"});
+    let nack =
+        json!({"do": "send", "stream": "good", "type": CDS, "nonce": push["nonce"], "error": "not this one\nWARN"});
     bench.counted_once("refused push", (NACKS, "WARN", "not this one"), |client| client.ask(&nack));
     bench.is_told_of("good-delta", "last");
     bench.sees_change("good", "after");
