@@ -20,6 +20,8 @@ use crate::{
 /// All clusters.
 pub(super) struct Clusters {
     named: Named<Arc<ClusterHandle>>,
+    /// Clusters by the name of their endpoints. One that changed to another name may still be found under the older.
+    by_service: HashMap<String, HashSet<Arc<str>>>,
     added: Counter,
     modified: Counter,
     removed: Counter,
@@ -31,6 +33,7 @@ impl Clusters {
     pub(super) fn new(stats: &Stats) -> Self {
         Self {
             named: Named::default(),
+            by_service: HashMap::new(),
             added: stats.counter("cluster_manager.cluster_added"),
             modified: stats.counter("cluster_manager.cluster_modified"),
             removed: stats.counter("cluster_manager.cluster_removed"),
@@ -41,7 +44,8 @@ impl Clusters {
 
     /// Hands endpoints to the clusters that get them under this name.
     pub(super) fn assign(&self, service: &str, source: &ConfigSource, assignment: &Arc<Assignment>) {
-        for (_, cluster) in self.named.all() {
+        let clusters = self.by_service.get(service).into_iter().flatten();
+        for cluster in clusters.map(|name| self.named.versions(name)).flat_map(|(a, b)| a.into_iter().chain(b)) {
             if matches!(&cluster.config().kind,
                 ClusterKind::Eds { service_name, source: from } if service_name == service && from == source)
             {
@@ -56,13 +60,11 @@ impl Clusters {
         let changed = self.named.promote(needs, now, |cluster| {
             matches!(cluster.config().kind, ClusterKind::Eds { .. }) || *cluster.ready().borrow()
         });
-        self.gauges();
-        changed
-    }
-
-    fn gauges(&self) {
         self.warming.set(self.named.warming_count() as u64);
-        self.active.set(self.named.active().count() as u64);
+        if changed {
+            self.active.set(self.named.active().count() as u64);
+        }
+        changed
     }
 
     pub(super) fn warming_count(&self) -> usize {
@@ -154,6 +156,10 @@ impl Core {
         {
             handle.set_assignment(&assignment);
         }
+        if let ClusterKind::Eds { service_name, .. } = &handle.config().kind {
+            let name = handle.config().name.clone();
+            self.clusters.by_service.entry(service_name.clone()).or_default().insert(name);
+        }
         self.started.push(handle.clone());
         let held = (handle, translation.dependencies);
         if self.clusters.named.put(raw, from_bootstrap, held, &mut self.needs, now) {
@@ -170,6 +176,11 @@ impl Core {
         }
         if let Some(cluster) = self.clusters.named.remove(name, &mut self.needs) {
             self.clusters.removed.inc();
+            self.clusters.active.set(self.clusters.named.active().count() as u64);
+            self.clusters.by_service.retain(|_, names| {
+                names.remove(name);
+                !names.is_empty()
+            });
             self.deps.stats.remove_prefix(&format!("cluster.{}.", cluster.config().stat_name));
             self.dirty = true;
         }

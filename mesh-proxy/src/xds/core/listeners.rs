@@ -38,7 +38,9 @@ impl Listeners {
     pub(super) fn promote(&mut self, needs: &mut Needs, now: Instant) -> bool {
         let changed = self.named.promote(needs, now, |_| true);
         self.warming.set(self.named.warming_count() as u64);
-        self.active.set(self.named.active().count() as u64);
+        if changed {
+            self.active.set(self.named.active().count() as u64);
+        }
         changed
     }
 
@@ -86,6 +88,7 @@ impl Core {
         for name in told.removed {
             if !self.listeners.named.is_static(&name) && self.listeners.named.remove(&name, &mut self.needs).is_some() {
                 self.listeners.removed.inc();
+                self.listeners.active.set(self.listeners.named.active().count() as u64);
                 self.dirty = true;
             }
         }
