@@ -20,11 +20,11 @@ use anyhow::Context as _;
 
 use self::{
     app::Caller,
-    observe::Picture,
     plan::{Plan, SERVICE_PORT},
     processes::{Folders, Processes},
     summary::Summary,
     traffic::Traffic,
+    view::Frame,
 };
 use crate::{
     cli::{DemoArgs, DemoOutput},
@@ -102,7 +102,10 @@ async fn demo(args: &DemoArgs, plan: &Plan, folders: &Folders, running: &mut Opt
     for app in apps {
         app.abort();
     }
-    println!("{}", serde_json::to_string_pretty(&summary)?);
+    match output {
+        DemoOutput::Live => println!("{}", summary.line()),
+        DemoOutput::Json => println!("{}", serde_json::to_string_pretty(&summary)?),
+    }
     Ok(if summary.is_clean() { exit::OK } else { exit::NO })
 }
 
@@ -138,7 +141,7 @@ async fn watch(
     output: DemoOutput,
     start: Instant,
 ) {
-    let mut previous = (Duration::ZERO, Picture::default());
+    let mut before = Frame::default();
     let mut beat = tokio::time::interval(BEAT);
     loop {
         beat.tick().await;
@@ -153,10 +156,11 @@ async fn watch(
         }
         if output == DemoOutput::Live {
             let picture = observe::picture(plan).await;
-            let text = view::draw(&folders.config(), start.elapsed(), &traffic.seen(), &picture, &previous);
+            let now = Frame { at: start.elapsed(), seen: traffic.seen(), picture };
+            let text = view::draw(&folders.config(), &now, &before);
             // A terminal that went away is no reason to end the mesh.
             let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
-            previous = (start.elapsed(), picture);
+            before = now;
         }
     }
 }

@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::get,
+    serve::ListenerExt as _,
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
@@ -91,6 +92,12 @@ pub(crate) async fn serve(plan: &Plan, workload: &Workload) -> anyhow::Result<to
         _ => Router::new(),
     };
     let router = router.with_state(app);
+    // Small answers must not wait for the acknowledgement of the ones before.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+    });
     Ok(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "a sample service ended");

@@ -92,6 +92,14 @@ impl Summary {
         }
     }
 
+    /// The run in one line, for people.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "{} requests in {:.0} s, {} of them failed unexpectedly; {} certificates were renewed meanwhile.",
+            self.requests, self.duration_seconds, self.unexpected_failures, self.certificate_rotations
+        )
+    }
+
     /// Whether every request was answered as the configuration asked.
     pub(crate) fn is_clean(&self) -> bool {
         self.unexpected_failures == 0 && self.answered > 0
