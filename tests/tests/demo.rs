@@ -136,4 +136,12 @@ fn a_killed_sidecar_costs_only_its_own_workload() {
     for _ in 0..20 {
         assert!(demo.reviews_version(&[]).is_some());
     }
+    // The caller's access log says why: connecting failed, or every host has been ejected for that.
+    let log = demo.folder().join("log/productpage-v1.log");
+    wait::until("a cause in the access log", Duration::from_secs(5), || {
+        let log = std::fs::read_to_string(&log).ok()?;
+        log.lines()
+            .any(|l| l.contains("/details/0") && l.contains(" 503 ") && (l.contains(" UF") || l.contains(" UH")))
+            .then_some(())
+    });
 }

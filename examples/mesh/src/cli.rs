@@ -110,6 +110,9 @@ pub(crate) struct ControlPlaneArgs {
     /// Life of workload certificates, at most.
     #[arg(long, default_value = "24h", value_parser = duration)]
     pub(crate) certificate_ttl: std::time::Duration,
+    /// File that every proxy writes access logs to, such as /dev/stdout [default: none].
+    #[arg(long)]
+    pub(crate) access_log: Option<String>,
     /// Also serve xDS without TLS and without identities on this loopback address. For tests and proxies without an agent.
     #[arg(long)]
     pub(crate) plaintext: Option<SocketAddr>,

@@ -66,7 +66,7 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
     let own = own_identity(&authority, &args).await?;
     let states = mesh_config::watch(DirectorySource::new([config]), StoreOptions::default());
     let sidecars = Sidecars::open(args.state.join("sidecars.json"))?;
-    let mesh = Mesh::follow(states, sidecars.subscribe(), &args.trust_domain);
+    let mesh = Mesh::follow(states, sidecars.subscribe(), Reader::new(&args.trust_domain, args.access_log.clone()));
     // Whoever connects before the configuration has been read waits in the backlog.
     let mut first = mesh.subscribe();
     let read = first.wait_for(Option::is_some).await.is_ok();

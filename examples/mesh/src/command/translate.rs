@@ -18,7 +18,7 @@ pub(crate) fn translate(args: TranslateArgs) -> anyhow::Result<u8> {
     let mut scanner = mesh_config::DirectoryScanner::new([&args.config]);
     let objects = scanner.scan().with_context(|| format!("--config {}", args.config.display()))?;
     let state = Store::new(StoreOptions::default()).apply(Event::Snapshot(objects));
-    let configured = Reader::new(&args.trust_domain).read(state, &BTreeSet::new());
+    let configured = Reader::new(&args.trust_domain, None).read(state, &BTreeSet::new());
     let translation = configured.context.translate(&node);
     for finding in &configured.diagnostics {
         eprintln!("{finding}");

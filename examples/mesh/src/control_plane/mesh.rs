@@ -28,10 +28,9 @@ impl Mesh {
     pub(crate) fn follow(
         mut states: watch::Receiver<State>,
         mut sidecars: watch::Receiver<BTreeSet<String>>,
-        trust_domain: &str,
+        reader: Reader,
     ) -> Self {
         let (sender, current) = watch::channel(None);
-        let reader = Reader::new(trust_domain);
         tokio::spawn(async move {
             let mut reported = Vec::new();
             loop {
@@ -73,8 +72,9 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(trust_domain: &str) -> Self {
+    pub(crate) fn new(trust_domain: &str, access_log: Option<String>) -> Self {
         let mut mesh = MeshOptions::default();
+        mesh.access_log_file = access_log;
         mesh.trust_domain = trust_domain.to_owned();
         let mut options = RegistryOptions::default();
         options.trust_domain = trust_domain.to_owned();

@@ -64,6 +64,7 @@ impl Processes {
             .arg(folders.state())
             .args(["--listen", &plan.control_plane().to_string()])
             .args(["--admin", &plan.control_plane_admin().to_string()])
+            .args(["--access-log", "/dev/stdout"])
             .args(["--certificate-ttl", &format!("{}ms", args.certificate_ttl.as_millis())]);
         let child = spawn(command, &folders.log("control-plane"))?;
         Ok(Self { children: vec![("control-plane".into(), child)] })

@@ -1,0 +1,108 @@
+//! The command line as a script sees it: exit codes and output.
+
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+fn mesh(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mesh")).args(args).output().expect("the binary runs")
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+const GOOD: &str = "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews
+  subsets:
+  - name: v1
+    labels: {version: v1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: reviews}
+spec:
+  ports: [{name: http, port: 9080}]
+";
+
+/// The subset on line 9 does not exist.
+const ROUTE: &str = "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews}
+spec:
+  hosts: [reviews]
+  http:
+  - route:
+    - destination: {host: reviews, subset: v9}
+";
+
+#[test]
+fn help_is_no_failure_and_nonsense_is() {
+    assert_eq!(code(&mesh(&["--help"])), Some(0));
+    assert_eq!(code(&mesh(&["--version"])), Some(0));
+    assert_eq!(code(&mesh(&["no-such-command"])), Some(2));
+    assert_eq!(code(&mesh(&["demo", "--duration", "soon"])), Some(2));
+}
+
+#[test]
+fn analyze_tells_where_and_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    fs::write(folder.path().join("good.yaml"), GOOD).unwrap();
+    assert_eq!(code(&mesh(&["analyze", path])), Some(0));
+
+    fs::write(folder.path().join("route.yaml"), ROUTE).unwrap();
+    let out = mesh(&["analyze", "--output", "json", path]);
+    assert_eq!(code(&out), Some(1));
+    let findings: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let finding = &findings[0];
+    assert_eq!((&finding["code"], &finding["level"]), (&"IST0101".into(), &"error".into()), "{findings}");
+    assert_eq!((&finding["resource"], &finding["line"]), (&"VirtualService reviews".into(), &9.into()), "{findings}");
+
+    // A finding across objects is none of a single object's.
+    assert_eq!(code(&mesh(&["validate", path])), Some(0));
+    fs::write(folder.path().join("bad.yaml"), ROUTE.replace("hosts: [reviews]", "hosts: []")).unwrap();
+    let out = mesh(&["validate", "--output", "json", path]);
+    assert_eq!(code(&out), Some(1));
+    let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(answer["accepted"], false, "{answer}");
+    assert!(!answer["errors"].as_array().unwrap().is_empty(), "{answer}");
+}
+
+#[test]
+fn translate_is_the_same_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("good.yaml"), GOOD).unwrap();
+    let node = "sidecar~10.0.0.1~a.default~default.svc.cluster.local";
+    let args = ["translate", "--config", folder.path().to_str().unwrap(), "--node", node];
+    let (first, second) = (mesh(&args), mesh(&args));
+    assert_eq!(code(&first), Some(0), "{}", String::from_utf8_lossy(&first.stderr));
+    assert_eq!(first.stdout, second.stdout);
+    let text = String::from_utf8_lossy(&first.stdout).into_owned();
+    assert!(text.contains("outbound|9080|v1|reviews.default.svc.cluster.local"), "{text}");
+    assert_eq!(code(&mesh(&["translate", "--config", folder.path().to_str().unwrap(), "--node", "x"])), Some(2));
+}
+
+#[test]
+fn an_authority_is_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("ca");
+    let root = || mesh(&["ca", "root", "--state", state.to_str().unwrap()]);
+    let (first, second) = (root(), root());
+    assert_eq!(code(&first), Some(0), "{}", String::from_utf8_lossy(&first.stderr));
+    assert!(first.stdout.starts_with(b"-----BEGIN CERTIFICATE-----"));
+    assert_eq!(first.stdout, second.stdout);
+    let token = mesh(&["ca", "token", "--state", state.to_str().unwrap(), "--service-account", "reviews"]);
+    assert_eq!(String::from_utf8_lossy(&token.stdout).trim().split('.').count(), 3);
+    // A signing certificate is no leaf.
+    let file = folder.path().join("root.pem");
+    fs::write(&file, &first.stdout).unwrap();
+    let verify = mesh(&["ca", "verify", "--trust", file.to_str().unwrap(), file.to_str().unwrap()]);
+    assert_eq!(code(&verify), Some(1), "{verify:?}");
+}
