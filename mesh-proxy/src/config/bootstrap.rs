@@ -47,7 +47,6 @@ supported! {
             default_regex_engine = "expressions take linear time and bounded space whatever the engine is called",
             typed_dns_resolver_config = "names are resolved by the system",
             node_context_params = "only names of the xdstp scheme have context parameters",
-            overload_manager = "limits are those of listeners and clusters; see the proxy's own limits",
             memory_allocator_manager = "the allocator is another one";
     }
     envoy.config.core.v3.Node {

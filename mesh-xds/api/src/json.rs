@@ -40,7 +40,9 @@ pub enum ParseError {
 /// # Errors
 /// [`ParseError::Syntax`].
 pub fn value_from_yaml(text: &str) -> Result<serde_json::Value, ParseError> {
-    serde_saphyr::from_str(text).map_err(|e| ParseError::Syntax(e.to_string()))
+    // As in YAML 1.2, and in Envoy: `y` and `no` are texts.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    serde_saphyr::from_str_with_options(text, options).map_err(|e| ParseError::Syntax(e.to_string()))
 }
 
 /// Writes a [`serde_json::Value`] as YAML, ending in a line feed.
@@ -216,6 +218,12 @@ load_assignment: {cluster_name: a}
     fn written_yaml_is_read_again() {
         let value = serde_json::json!({"a|b": ["*", "yes", "0s", 1.5, null, {"x: y": "line\nbreak"}], "e": {}});
         assert_eq!(value_from_yaml(&value_to_yaml(&value)).unwrap(), value);
+    }
+
+    #[test]
+    fn only_true_and_false_are_booleans() {
+        let value = value_from_yaml("[y, no, on, true, false]").unwrap();
+        assert_eq!(value, serde_json::json!(["y", "no", "on", true, false]));
     }
 
     #[test]
