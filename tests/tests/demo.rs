@@ -88,6 +88,20 @@ fn a_mesh_that_is_changed_broken_and_mended_under_traffic() {
     let denied = demo.call("productpage-v1", "ratings", "/ratings/0", &[]);
     assert_eq!((denied.status, denied.body.as_str()), (403, "RBAC: access denied"));
 
+    // Both sides count the same calls under Istio's labels.
+    let stats = process::get(demo.address("details-v1", "status"), "status", "/stats/prometheus", &[])
+        .expect("the agent answers");
+    let received =
+        stats.body.lines().find(|l| l.starts_with("istio_requests_total{") && l.contains("reporter=\"destination\""));
+    let received = received.unwrap_or_else(|| panic!("no requests reported by the destination:\n{}", stats.body));
+    for label in [
+        "destination_service=\"details.default.svc.cluster.local\"",
+        "source_principal=\"spiffe://cluster.local/ns/default/sa/bookinfo-productpage\"",
+        "connection_security_policy=\"mutual_tls\"",
+    ] {
+        assert!(received.contains(label), "{label} in {received}");
+    }
+
     // Plaintext past the sidecar is refused: mutual TLS is strict.
     let details = demo.address("details-v1", "admin").ip();
     assert!(process::get((details, 9080).into(), "details", "/details/0", &[]).is_err(), "plaintext was answered");

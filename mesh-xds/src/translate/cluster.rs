@@ -145,13 +145,23 @@ fn base(name: &str, timeout: Duration) -> Cluster {
     }
 }
 
-fn metadata(key: &OutboundKey<'_>) -> Option<core::Metadata> {
+/// Which service a cluster stands for, as Istio's metrics read it.
+fn services(service: &Service) -> Struct {
     let service = proto::value(proto::object([
-        ("name", proto::text(&key.service.name)),
-        ("namespace", proto::text(key.service.namespace())),
-        ("host", proto::text(key.service.hostname())),
+        ("name", proto::text(&service.name)),
+        ("namespace", proto::text(service.namespace())),
+        ("host", proto::text(service.hostname())),
     ]));
-    let mut istio: Struct = proto::object([("services", proto::list(vec![service]))]);
+    proto::object([("services", proto::list(vec![service]))])
+}
+
+/// [`services`], for the cluster of the application behind a port of `service`.
+pub(super) fn inbound_metadata(service: &Service) -> Option<core::Metadata> {
+    proto::metadata([("istio", services(service))])
+}
+
+fn metadata(key: &OutboundKey<'_>) -> Option<core::Metadata> {
+    let mut istio = services(key.service);
     if !key.subset.is_empty() {
         istio.fields.insert("subset".to_owned(), proto::text(key.subset));
     }

@@ -101,7 +101,7 @@ fn inbound(view: &View<'_>, ports: &[InboundPort<'_>], own: Option<&Metadata>, m
     let mut carried = Vec::new();
     for port in ports {
         let http2 = port.protocol.is_http2();
-        let cluster = if redirected {
+        let mut cluster = if redirected {
             cluster::inbound_original(&names::inbound_cluster(port.number), http2, timeout)
         } else if view.node.has_address(&view.node.app_address.to_string()) {
             refuse(port, "APP_ADDRESS is the node's own address: the proxy would call itself", made);
@@ -109,6 +109,7 @@ fn inbound(view: &View<'_>, ports: &[InboundPort<'_>], own: Option<&Metadata>, m
         } else {
             cluster::inbound_static(port.number, view.node.app_address, http2, timeout)
         };
+        cluster.metadata = cluster::inbound_metadata(port.service);
         let origin = port.service.origin.as_ref().map(|key| Origin::new(key.to_string()));
         made.push_from(&cluster.name, &cluster, origin);
         carried.push(port.clone());
