@@ -92,6 +92,53 @@ impl Demo {
         text.and_then(|t| t.parse().ok()).unwrap_or_else(|| panic!("no {role} of {workload} in {}", self.facts))
     }
 
+    /// Starts a gateway (a sidecar of type router with Istio's ingress label) beside the demo, and gives its address.
+    ///
+    /// # Panics
+    /// If it is not ready in time.
+    #[must_use]
+    pub fn gateway(&self) -> (Process, std::net::IpAddr) {
+        // The demo's own workloads are 127.N.1.11 and up.
+        let std::net::IpAddr::V4(any) = self.address("traffic-v1", "admin").ip() else { panic!("the demo is on IPv4") };
+        let [a, b, c, _] = any.octets();
+        let ip = std::net::IpAddr::from([a, b, c, 200]);
+        let dir = self.folder();
+        let token = Command::new(peer::mesh())
+            .args(["ca", "token", "--service-account", "gateway", "--state"])
+            .arg(dir.join("state"))
+            .output();
+        fs::write(dir.join("tokens/gateway"), token.expect("mesh runs").stdout).expect("the token can be written");
+        let mut command = Command::new(peer::mesh());
+        command.args([
+            "sidecar",
+            "--router",
+            "--name",
+            "gateway-1",
+            "--service-account",
+            "gateway",
+            "--labels",
+            "istio=ingressgateway",
+        ]);
+        command.args([
+            "--ip",
+            &ip.to_string(),
+            "--control-plane",
+            self.facts["control_plane"].as_str().expect("an address"),
+        ]);
+        command.args([
+            "--admin",
+            &SocketAddr::new(ip, 15000).to_string(),
+            "--status",
+            &SocketAddr::new(ip, 15021).to_string(),
+        ]);
+        command.arg("--root-cert").arg(dir.join("root-cert.pem")).arg("--token").arg(dir.join("tokens/gateway"));
+        let gateway = Process::start(command.arg("--state").arg(dir.join("gateway")), &dir.join("log/gateway.log"));
+        wait::until("the gateway is ready", Duration::from_secs(20), || {
+            process::get((ip, 15021).into(), "status", "/healthz/ready", &[]).ok().filter(|a| a.status == 200)
+        });
+        (gateway, ip)
+    }
+
     /// The control plane's admin address.
     ///
     /// # Panics

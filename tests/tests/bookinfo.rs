@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mesh_tests::{demo::Demo, peer};
+use mesh_tests::{demo::Demo, peer, process};
 
 const FOLLOWED: Duration = Duration::from_secs(5);
 
@@ -137,11 +137,16 @@ fn promises(args: &[&str]) {
     bookinfo.copy("networking/destination-rule-reviews.yaml", "rules.yaml");
     bookinfo.reviews_become("virtual-service-reviews-v3.yaml", &["v3"], &["v3"]);
 
-    // What stands beside: an external service, and gateways that no proxy here selects. All are taken.
+    // What stands beside: an external service, and gateways.
     bookinfo.copy("networking/egress-rule-google-apis.yaml", "egress.yaml");
     bookinfo.copy("networking/bookinfo-gateway.yaml", "gateway.yaml");
     bookinfo.copy("networking/certmanager-gateway.yaml", "certmanager.yaml");
     bookinfo.reviews_become("virtual-service-reviews-test-v2.yaml", &["v1"], &["v2"]);
+    let (_gateway, ip) = demo.gateway();
+    let through = |path: &str| process::get((ip, 8080).into(), "any.example", path, &[]).map(|a| a.status).ok();
+    bookinfo.becomes("the gateway leads to the front page, and nowhere else", |_| {
+        through("/productpage") == Some(200) && through("/reviews/0") == Some(404)
+    });
     let errors: Vec<_> = demo.findings().into_iter().filter(|f| f["level"] == "error").collect();
     // The certificate manager's resolver is no part of the samples.
     assert!(
