@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use mesh_config::{Diagnostic, State, sort_diagnostics};
 use mesh_xds::{
-    discovery::{RegistryOptions, registry_of},
+    discovery::{Registry, RegistryOptions, registry_of},
     translate::{MeshContext, MeshOptions, Translator},
 };
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 pub(crate) struct Configured {
     pub(crate) state: State,
     pub(crate) context: MeshContext,
+    pub(crate) registry: Registry,
     /// Every finding: of the configuration itself, and what of it is not carried out.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
@@ -91,7 +92,7 @@ impl Reader {
         diagnostics.extend(notices.iter().chain(context.notices()).map(|n| n.diagnostic(&state.snapshot)));
         sort_diagnostics(&mut diagnostics);
         diagnostics.dedup();
-        Configured { state, context, diagnostics }
+        Configured { state, context, registry, diagnostics }
     }
 }
 
