@@ -277,7 +277,7 @@ pub(crate) struct AnalyzeArgs {
     /// Least level that makes the exit code 1.
     #[arg(long, value_enum, default_value = "error")]
     pub(crate) fail_on: Level,
-    /// File with a MeshConfig.
+    /// File with a MeshConfig: refused, no analyzer reads one yet.
     #[arg(long)]
     pub(crate) mesh_config: Option<PathBuf>,
 }
