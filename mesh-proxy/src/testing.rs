@@ -47,7 +47,6 @@ pub(crate) fn manager(routes: RouteTable) -> HttpConnectionManager {
         stream_idle_timeout: Duration::from_secs(300),
         request_timeout: Duration::ZERO,
         request_headers_timeout: Duration::ZERO,
-        drain_timeout: Duration::from_secs(5),
         max_request_headers_bytes: 60 * 1024,
         max_headers_count: 100,
         max_requests_per_connection: None,

@@ -42,7 +42,7 @@ supported! {
     envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager {
         carried: codec_type, stat_prefix, rds, route_config, http_filters, common_http_protocol_options,
             http_protocol_options, http2_protocol_options, server_name, server_header_transformation,
-            max_request_headers_kb, stream_idle_timeout, request_timeout, request_headers_timeout, drain_timeout,
+            max_request_headers_kb, stream_idle_timeout, request_timeout, request_headers_timeout,
             access_log, use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
             preserve_external_request_id, always_set_request_id_in_response, forward_client_cert_details,
             set_current_client_cert_details, upgrade_configs, normalize_path, merge_slashes, strip_any_host_port,
@@ -53,6 +53,7 @@ supported! {
             request_id_extension = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
         irrelevant: http3_protocol_options = "HTTP/3 is not served, and codec_type HTTP3 is refused",
             delayed_close_timeout = "a connection is closed gracefully once its last byte was sent, without a timer",
+            drain_timeout = "the final GOAWAY follows once the client has answered a ping, not after a fixed time",
             proxy_100_continue = "100 Continue is answered when the body is wanted",
             access_log_flush_interval = "lines are written when a stream ends",
             append_local_overload = "there is no overload manager that could reject a request",
@@ -102,7 +103,6 @@ pub(super) use self::options::OPTIONS as DOWNSTREAM_OPTIONS;
 /// Envoy's defaults.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn manager(value: &ProtoManager, cx: &Context<'_>) -> Translated<HttpConnectionManager> {
     refused_values(value)?;
@@ -196,7 +196,6 @@ fn plain(value: &ProtoManager, stat_prefix: String, routes: RouteSource) -> Tran
             "request_headers_timeout",
             Duration::ZERO,
         )?,
-        drain_timeout: timeout(value.drain_timeout.as_ref(), "drain_timeout", DRAIN_TIMEOUT)?,
         max_request_headers_bytes: headers_bytes(value.max_request_headers_kb)?,
         max_headers_count: 100,
         max_requests_per_connection: None,

@@ -62,8 +62,6 @@ pub struct HttpConnectionManager {
     pub request_timeout: Duration,
     /// The request headers must have arrived in this; zero = no limit (default).
     pub request_headers_timeout: Duration,
-    /// Time between the first and the final GOAWAY. Default 5 s.
-    pub drain_timeout: Duration,
     /// Most bytes of request headers. Default 60 KiB.
     pub max_request_headers_bytes: u32,
     /// Most request headers. Default 100.
