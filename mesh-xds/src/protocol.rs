@@ -23,10 +23,12 @@
 
 pub mod client;
 mod message;
+mod push;
 mod rules;
 pub mod server;
 
-pub use message::{DecodeError, Push, Request, Response};
+pub use message::{DecodeError, Request, Response};
+pub use push::{Content, Push};
 pub use rules::TypeRules;
 
 use crate::ResourceName;

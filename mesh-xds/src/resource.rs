@@ -1,6 +1,6 @@
 //! One resource: a named message with a version made from its content.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use mesh_xds_api::{TypeUrl, envoy::service::discovery::v3::Resource as Wrapped, google::protobuf::Any};
@@ -19,6 +19,7 @@ pub struct Resource {
     any: Any,
     type_url: TypeUrl,
     origin: Option<Origin>,
+    ttl: Option<Duration>,
 }
 
 /// Type and name: what identifies a resource within a view.
@@ -80,7 +81,7 @@ impl Resource {
     /// A resource whose version somebody else chose, as a client receives it.
     pub fn with_version(name: impl Into<ResourceName>, version: Version, any: Any) -> Self {
         let type_url = TypeUrl::from(any.type_url.as_str());
-        Self { name: name.into(), version, any, type_url, origin: None }
+        Self { name: name.into(), version, any, type_url, origin: None, ttl: None }
     }
 
     /// A resource of `message` under `name`.
@@ -116,6 +117,21 @@ impl Resource {
     pub fn with_origin(mut self, origin: Origin) -> Self {
         self.origin = Some(origin);
         self
+    }
+
+    /// The same resource, of which clients let go `ttl` after they last heard of it (`Resource.ttl`; "TTL" in the
+    /// protocol's text). The server repeats it in time, without its content, for as long as it is there. Not part of the
+    /// version. `None`, the default: for ever.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: Option<Duration>) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// How long a client keeps the resource without hearing of it.
+    #[must_use]
+    pub fn ttl(&self) -> Option<Duration> {
+        self.ttl
     }
 
     /// The name.

@@ -1,9 +1,9 @@
 //! Where resources live between their producer and the streams.
 //!
 //! ```text
-//!   producer ── Batch / replace ──►  View  ──── revision ───►  ViewWatcher (one per stream)
-//!                                    one set of resources      "these names changed since you last asked"
-//!   stream ── Node ──► ViewSource ──► ViewHandle ──► View
+//!   producer ── Batch / replace ──►  View  ──── revision ───►  stream: tells what changed since it last told
+//!                                    one set of resources
+//!   stream ── Node ──► ViewSource ──► ViewHandle ──► View ──► Scope: what other streams have accepted
 //! ```
 //!
 //! A [`View`] is one set of resources of all types, as some clients are to see it. Its unit of change is one resource: an
@@ -15,11 +15,14 @@
 //! - [`FilledViews`]: a [`ViewFiller`] makes a view when its first client connects, makes it anew when told, and forgets it
 //!   with its last client. This is what a control plane that translates for each proxy needs.
 //! - your own.
+//!
+//! Views whose clients depend on one another belong to one [`Scope`]: what is removed from one of them leaves only when the
+//! clients of all have accepted what changed before it. The views of a source above have a scope in common.
 
 mod batch;
 mod filled;
 mod grouped;
-mod log;
+mod scope;
 mod source;
 mod view;
 mod watcher;
@@ -27,6 +30,10 @@ mod watcher;
 pub use batch::{Batch, Changed};
 pub use filled::{FilledViews, ViewFiller};
 pub use grouped::{GroupedViews, NodeGroup};
+pub use scope::{Scope, Transaction};
 pub use source::{Attach, Refusal, SingleView, ViewHandle, ViewSource};
-pub use view::{Revision, View};
-pub use watcher::{Changes, ViewWatcher};
+pub use view::View;
+pub(crate) use watcher::Follower;
+pub use watcher::ViewWatcher;
+
+pub use crate::protocol::server::Revision;

@@ -13,7 +13,7 @@ use mesh_xds::{
     protocol::{
         Push, Request, Response, Subscription, Variant,
         client::{ClientState, Update, Verdict},
-        server::{ResourceSet, ServerStream, StreamLimits},
+        server::{Ledger, Revision, ServerStream, StreamLimits},
     },
 };
 use mesh_xds_api::{envoy::service::discovery::v3 as wire, google::protobuf::Any};
@@ -56,19 +56,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-#[derive(Default)]
-struct Set(BTreeMap<(String, String), Arc<Resource>>);
-
-impl ResourceSet for Set {
-    fn get(&self, type_url: &TypeUrl, name: &str) -> Option<&Arc<Resource>> {
-        self.0.get(&(type_url.as_str().to_owned(), name.to_owned()))
-    }
-
-    fn for_each(&self, type_url: &TypeUrl, each: &mut dyn FnMut(&Arc<Resource>)) {
-        self.0.values().filter(|r| r.type_url() == type_url).for_each(each);
-    }
-}
-
 /// Content 5 is what clients refuse.
 fn resource(type_url: &TypeUrl, name: &str, content: u8) -> Arc<Resource> {
     // Field 1 is the name, as in every resource type; another field is the content.
@@ -85,7 +72,7 @@ fn is_bad(resource: &Resource) -> bool {
 struct World {
     variant: Variant,
     now: Instant,
-    set: Set,
+    ledger: Ledger,
     server: ServerStream,
     seed: u64,
     client: ClientState,
@@ -112,7 +99,7 @@ impl World {
         Self {
             variant,
             now,
-            set: Set::default(),
+            ledger: Ledger::new(),
             server: ServerStream::new(variant, 1, StreamLimits::default()),
             seed: 1,
             client,
@@ -144,14 +131,10 @@ impl World {
 
     fn change(&mut self, changes: &[(usize, usize, Option<u8>)]) {
         for (t, n, content) in changes {
-            let key = (TYPES[*t].as_str().to_owned(), NAMES[*n].to_owned());
             match content {
-                Some(content) => self.set.0.insert(key, resource(&TYPES[*t], NAMES[*n], *content)),
-                None => self.set.0.remove(&key),
+                Some(content) => self.ledger.put(resource(&TYPES[*t], NAMES[*n], *content)),
+                None => self.ledger.remove(&TYPES[*t], NAMES[*n]),
             };
-        }
-        for (t, n, _) in changes {
-            self.server.note_changes(&self.set, &TYPES[*t], [&ResourceName::from(NAMES[*n])]);
         }
     }
 
@@ -184,7 +167,7 @@ impl World {
         for name in &request.unsubscribe {
             self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != (request.type_url.as_str(), name.as_str()));
         }
-        self.server.handle(&request, &self.set, self.now).unwrap();
+        self.server.handle(&request, &self.ledger, self.now).unwrap();
     }
 
     fn deliver_to_client(&mut self) {
@@ -241,7 +224,7 @@ impl World {
                 }
             }
         }
-        while let Some(push) = self.server.poll(&self.set, self.now) {
+        while let Some(push) = self.server.poll(&self.ledger, Revision::MAX, self.now) {
             self.check_not_refused(&push);
             self.to_client.push_back(match self.variant {
                 Variant::Sotw => push.into_sotw().encode_to_vec(),
@@ -266,15 +249,15 @@ impl World {
     /// leave it out.)
     fn check_not_refused(&mut self, push: &Push) {
         let refused = |r: &Arc<Resource>| {
-            self.refused.contains(&(push.type_url.as_str().into(), r.name().to_string(), r.version().clone()))
+            self.refused.contains(&(push.content.type_url.as_str().into(), r.name().to_string(), r.version().clone()))
         };
         if self.variant == Variant::Delta {
-            assert!(!push.resources.iter().any(refused), "refused bytes sent again: {push:?}");
+            assert!(!push.content.resources.iter().any(refused), "refused bytes sent again: {push:?}");
         }
-        let told = push.resources.iter().map(|r| r.name()).chain(&push.removed);
+        let told = push.content.resources.iter().map(|r| r.name()).chain(&push.content.removed);
         for name in told {
-            self.asked.remove(&(push.type_url.as_str().to_owned(), name.to_string()));
-            self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != (push.type_url.as_str(), name.as_str()));
+            self.asked.remove(&(push.content.type_url.as_str().to_owned(), name.to_string()));
+            self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != (push.content.type_url.as_str(), name.as_str()));
         }
     }
 
@@ -302,7 +285,7 @@ impl World {
             for (n, name) in NAMES.iter().enumerate() {
                 let key = (type_url.as_str().to_owned(), (*name).to_owned());
                 let wanted = t % 2 == 0 || self.subscribed.contains(&(t, n));
-                let exists = self.set.0.get(&key).filter(|_| wanted);
+                let exists = self.ledger.get(type_url, name).filter(|_| wanted);
                 let has = self.applied.get(&key);
                 let place = format!("{:?} {type_url} {name}", self.variant);
                 match exists {

@@ -1,10 +1,10 @@
 //! The normal form of both variants' messages, and the way to and from the wire.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use mesh_xds_api::{
     envoy::service::discovery::v3 as proto,
-    google::{protobuf::Any, rpc::Status},
+    google::rpc::Status,
 };
 
 use crate::{NameError, Nonce, Resource, ResourceName, TypeUrl, Version};
@@ -29,21 +29,6 @@ pub struct Request {
     pub nonce: Option<Nonce>,
     /// Why that response is refused, if it is.
     pub error: Option<String>,
-}
-
-/// What a server sends, in normal form.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Push {
-    /// The type.
-    pub type_url: TypeUrl,
-    /// Ties the answer to this push.
-    pub nonce: Nonce,
-    /// SotW: version of the response, from its content. Unused in delta.
-    pub version: Version,
-    /// New or changed resources; in SotW of a whole-set type, all.
-    pub resources: Vec<Arc<Resource>>,
-    /// Delta: names that do not exist, or no longer.
-    pub removed: Vec<ResourceName>,
 }
 
 /// What a client receives, in normal form.
@@ -137,32 +122,6 @@ impl Request {
     }
 }
 
-impl Push {
-    /// The SotW message.
-    #[must_use]
-    pub fn into_sotw(self) -> proto::DiscoveryResponse {
-        proto::DiscoveryResponse {
-            version_info: self.version.into(),
-            resources: self.resources.iter().map(|r| r.any().clone()).collect(),
-            type_url: self.type_url.as_str().to_owned(),
-            nonce: self.nonce.into(),
-            ..Default::default()
-        }
-    }
-
-    /// The delta message.
-    #[must_use]
-    pub fn into_delta(self) -> proto::DeltaDiscoveryResponse {
-        proto::DeltaDiscoveryResponse {
-            resources: self.resources.iter().map(|r| wrapped(r)).collect(),
-            type_url: self.type_url.as_str().to_owned(),
-            removed_resources: self.removed.into_iter().map(String::from).collect(),
-            nonce: self.nonce.into(),
-            ..Default::default()
-        }
-    }
-}
-
 impl Response {
     /// Reads a SotW response. Names come from the resources, versions from their bytes.
     ///
@@ -230,14 +189,4 @@ fn names(list: Vec<String>) -> Vec<ResourceName> {
 
 fn refusal(message: String) -> Status {
     Status { code: INVALID_ARGUMENT, message, details: Vec::new() }
-}
-
-fn wrapped(resource: &Resource) -> proto::Resource {
-    let Any { type_url, value } = resource.any();
-    proto::Resource {
-        name: resource.name().as_str().to_owned(),
-        version: resource.version().as_str().to_owned(),
-        resource: Some(Any { type_url: type_url.clone(), value: value.clone() }),
-        ..Default::default()
-    }
 }

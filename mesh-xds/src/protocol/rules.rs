@@ -17,6 +17,8 @@ pub struct TypeRules {
     pub refers_to: &'static [TypeUrl],
     /// Types that refer to this one. Its removals wait until changes and removals of those are acknowledged.
     pub referred_by: &'static [TypeUrl],
+    /// Other proxies may rely on it: a removal waits for them too.
+    pub leaves_last: bool,
 }
 
 const CLUSTERS: &[TypeUrl] = &[TypeUrl::CLUSTER];
@@ -25,8 +27,14 @@ const USERS_OF_CLUSTERS: &[TypeUrl] =
 
 impl TypeRules {
     /// For types without rules of their own: whole sets, everything on an empty first request, no order.
-    pub const UNKNOWN: TypeRules =
-        TypeRules { order: u8::MAX, whole_set: true, legacy_wildcard: true, refers_to: &[], referred_by: &[] };
+    pub const UNKNOWN: TypeRules = TypeRules {
+        order: u8::MAX,
+        whole_set: true,
+        legacy_wildcard: true,
+        refers_to: &[],
+        referred_by: &[],
+        leaves_last: false,
+    };
 
     /// The rules of `type_url`.
     #[must_use]
@@ -34,13 +42,15 @@ impl TypeRules {
         let named = |order| TypeRules { order, whole_set: false, legacy_wildcard: false, ..Self::UNKNOWN };
         let whole = |order| TypeRules { order, ..Self::UNKNOWN };
         match type_url.short() {
-            Some("CDS") => TypeRules { referred_by: USERS_OF_CLUSTERS, ..whole(0) },
+            Some("CDS") => TypeRules { referred_by: USERS_OF_CLUSTERS, leaves_last: true, ..whole(0) },
             Some("EDS") => TypeRules { referred_by: CLUSTERS, ..named(1) },
-            Some("LDS") => TypeRules { refers_to: CLUSTERS, ..whole(2) },
+            Some("LDS") => TypeRules { refers_to: CLUSTERS, leaves_last: true, ..whole(2) },
             Some("RDS") => {
                 TypeRules { refers_to: CLUSTERS, referred_by: &[TypeUrl::LISTENER, TypeUrl::SCOPED_ROUTE], ..named(3) }
             }
-            Some("SDS") => TypeRules { referred_by: &[TypeUrl::CLUSTER, TypeUrl::LISTENER], ..named(4) },
+            Some("SDS") => {
+                TypeRules { referred_by: &[TypeUrl::CLUSTER, TypeUrl::LISTENER], leaves_last: true, ..named(4) }
+            }
             Some("SRDS") => TypeRules { refers_to: CLUSTERS, referred_by: &[TypeUrl::LISTENER], ..whole(5) },
             Some("VHDS") => TypeRules { refers_to: CLUSTERS, referred_by: &[TypeUrl::ROUTE], ..named(6) },
             Some("ECDS") => TypeRules { refers_to: CLUSTERS, referred_by: &[TypeUrl::LISTENER], ..named(7) },

@@ -1,18 +1,24 @@
 //! The server's half: one [`ServerStream`] per gRPC stream.
 //!
 //! ```text
-//! handle(Request)      ─► subscriptions, acknowledgements      ─► poll(): next Push, by order of types
-//! note_changes(names)  ─► what differs from what was sent      ─► poll_event(): what happened
+//! handle(Request)  ─► subscriptions, acknowledgements      ─► poll(): next Push, by order of types
+//! Ledger           ─► what changed since it was told       ─► poll_event(): what happened
 //! ```
 //!
-//! The machine keeps, per name, the version last sent and whether it was accepted; the resources themselves stay in the
-//! [`ResourceSet`], which every call gets and which may have moved on between calls.
+//! The machine keeps, per type, up to which revision of the [`Ledger`] the client was told, and what of single names is
+//! different. The resources stay in the ledger, which every call gets and which may have moved on between calls. Streams
+//! over one ledger that have a [`Sharing`] in common compose and encode a push once for all.
 
+mod compose;
 mod gate;
 mod interest;
+mod ledger;
+mod news;
 mod pushing;
 mod report;
 mod requests;
+mod settle;
+mod sharing;
 mod state;
 
 use std::{
@@ -21,19 +27,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::report::{ResourceReport, ResourceState, TypeReport};
 use self::state::TypeState;
+pub use self::{
+    ledger::{Ledger, Revision},
+    report::{ResourceReport, ResourceState, TypeReport},
+    sharing::Sharing,
+};
 use super::Variant;
-use crate::{Nonce, Resource, ResourceName, TypeUrl, Version};
-
-/// The resources a stream may see, at one moment.
-pub trait ResourceSet {
-    /// The resource of that type and name.
-    fn get(&self, type_url: &TypeUrl, name: &str) -> Option<&Arc<Resource>>;
-
-    /// Calls `each` with every resource of the type, in a stable order.
-    fn for_each(&self, type_url: &TypeUrl, each: &mut dyn FnMut(&Arc<Resource>));
-}
+use crate::{Nonce, ResourceName, TypeUrl, Version};
 
 /// Bounds of one stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +169,9 @@ pub struct ServerStream {
     limits: StreamLimits,
     types: Vec<TypeState>,
     events: VecDeque<Event>,
+    sharing: Sharing,
+    /// The client knows of times to live.
+    ttl: bool,
     nonce_prefix: u64,
     next_nonce: u64,
 }
@@ -177,7 +181,22 @@ impl ServerStream {
     /// is recognised: give each stream another.
     #[must_use]
     pub fn new(variant: Variant, seed: u64, limits: StreamLimits) -> Self {
-        Self { variant, limits, types: Vec::new(), events: VecDeque::new(), nonce_prefix: seed, next_nonce: 0 }
+        let (types, events, sharing) = (Vec::new(), VecDeque::new(), Sharing::default());
+        Self { variant, limits, types, events, sharing, ttl: false, nonce_prefix: seed, next_nonce: 0 }
+    }
+
+    /// Shares with other streams over the same ledger.
+    #[must_use]
+    pub fn with_sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
+        self
+    }
+
+    /// Whether the client is told of times to live: it has the feature `xds.config.supports-resource-ttl`. Default no.
+    #[must_use]
+    pub fn with_ttl(mut self, ttl: bool) -> Self {
+        self.ttl = ttl;
+        self
     }
 
     /// The variant spoken.
@@ -191,43 +210,47 @@ impl ServerStream {
         self.events.pop_front()
     }
 
-    /// Tells that resources of `type_url` may have changed. Costs what is named, not what exists.
-    pub fn note_changes<'a>(
-        &mut self,
-        set: &dyn ResourceSet,
-        type_url: &TypeUrl,
-        names: impl IntoIterator<Item = &'a ResourceName>,
-    ) {
-        let variant = self.variant;
-        let Some(state) = self.types.iter_mut().find(|t| t.type_url == *type_url) else { return };
-        for name in names {
-            state.note(set, name, variant);
-        }
-    }
-
-    /// Tells that anything may have changed: compares everything. For a stream that missed changes.
-    pub fn note_all(&mut self, set: &dyn ResourceSet) {
-        for state in &mut self.types {
-            state.note_all(set, self.variant);
-        }
-    }
-
     /// What the client holds of each type, as far as is known.
     #[must_use]
-    pub fn report(&self) -> Vec<TypeReport> {
-        self.types.iter().map(TypeState::report).collect()
+    pub fn report(&self, ledger: &Ledger) -> Vec<TypeReport> {
+        self.types.iter().map(|t| t.report(ledger, self.variant)).collect()
     }
 
     /// When [`ServerStream::poll`] should be called although nothing happened.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.types.iter().filter_map(|t| t.held_back_since).min().map(|since| since + self.limits.max_hold)
+        let idle = self.types.iter().filter(|t| t.in_flight.is_none());
+        idle.filter_map(|t| {
+            let hold_ends = t.held_back_since.map(|since| since + self.limits.max_hold);
+            hold_ends.into_iter().chain(t.heartbeat_at).min()
+        })
+        .min()
     }
 
     /// When the oldest unanswered push was handed out.
     #[must_use]
     pub fn unanswered_since(&self) -> Option<Instant> {
         self.types.iter().filter_map(|t| t.in_flight.as_ref()).map(|f| f.sent_at).min()
+    }
+
+    /// Whether a removal waits, so that the stream must be polled when others have accepted more.
+    #[must_use]
+    pub fn removals_wait(&self) -> bool {
+        self.types.iter().any(|t| t.rules.leaves_last && t.known_news().first_removal.is_some())
+    }
+
+    /// Whether the client can no longer be told all that it must hear: more was removed since it was last told than is
+    /// remembered. The stream must then end, so that the client says what it holds.
+    #[must_use]
+    pub fn lost_track(&self, ledger: &Ledger) -> bool {
+        let lost = |t: &TypeState| ledger.of(&t.type_url).is_some_and(|kind| kind.forgot_since(t.told));
+        self.variant == Variant::Delta && self.types.iter().any(|t| t.interest.wildcard && !t.is_unsent() && lost(t))
+    }
+
+    /// Up to where the client has been told of every removal: earlier ones need not be remembered for this stream.
+    pub fn told(&mut self, ledger: &Ledger) -> Revision {
+        let variant = self.variant;
+        self.types.iter_mut().map(|t| t.told_to(ledger, variant)).min().unwrap_or(Revision::MAX)
     }
 
     fn nonce(&mut self) -> Nonce {

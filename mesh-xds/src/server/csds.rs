@@ -90,7 +90,7 @@ fn matches_text(matcher: &StringMatcher, text: &str) -> Result<bool, Code> {
 }
 
 fn client_config(entry: &Entry, contents: bool) -> ClientConfig {
-    let types = entry.core.lock().report();
+    let types = entry.report().types;
     let configs = types.iter().flat_map(|t| t.resources.iter().map(|r| one(entry, t, r, contents)));
     ClientConfig {
         node: Some(entry.info.node.message().clone()),

@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     Node, TypeUrl,
-    protocol::{Push, Request as Normal, Variant, server::ServerStream},
+    protocol::{
+        Push, Request as Normal, Variant,
+        server::{Revision, ServerStream, Violation},
+    },
 };
 
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -119,7 +122,10 @@ impl Service {
         let (_, view) = stream::admit(&self.inner, Variant::Sotw, &peer, node).await?;
         let mut core = ServerStream::new(Variant::Sotw, self.inner.nonce_seed, self.inner.limits.stream.clone());
         let now = Instant::now();
-        let push = view.read(|set| core.handle(&request, set, now).map(|()| core.poll(set, now)));
+        let push = view.read(|ledger| {
+            core.handle(&request, ledger, now)?;
+            Ok::<_, Violation>(core.poll(ledger, Revision::MAX, now))
+        });
         match push {
             Ok(Some(push)) => Ok(Response::new(push.into_sotw())),
             Ok(None) => Err(Status::invalid_argument("the request asks for nothing")),

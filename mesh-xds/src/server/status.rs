@@ -125,9 +125,10 @@ impl Status {
 }
 
 impl Entry {
-    fn report(&self) -> StreamReport {
+    pub(super) fn report(&self) -> StreamReport {
         let core = self.core.lock();
-        StreamReport { info: self.info.clone(), types: core.report(), unanswered_since: core.unanswered_since() }
+        let types = self.view.read(|ledger| core.report(ledger));
+        StreamReport { info: self.info.clone(), types, unanswered_since: core.unanswered_since() }
     }
 }
 

@@ -19,13 +19,16 @@ use crate::{
     Node, TypeUrl,
     protocol::{
         Push, Request, Variant,
-        server::{ResourceSet, ServerStream},
+        server::ServerStream,
     },
-    store::{Attach, Changes, Refusal, ViewHandle, ViewWatcher},
+    store::{Attach, Follower, Refusal, ViewHandle},
 };
 
 /// Pushes handed to the transport that it has not taken yet.
 pub(super) const PUSH_QUEUE: usize = 2;
+
+/// The client feature by which a client says that it knows of times to live.
+const TTL_FEATURE: &str = "xds.config.supports-resource-ttl";
 
 /// Why a stream has ended whose client was told more, and the log too.
 const VIOLATED: &str = "protocol violated";
@@ -44,7 +47,7 @@ pub(super) struct Kind {
 struct Session {
     inner: Arc<Inner>,
     entry: Arc<Entry>,
-    watcher: ViewWatcher,
+    follower: Follower,
     only: Option<TypeUrl>,
     rate: RequestRate,
     /// A push the transport has no room for yet, and since when.
@@ -142,12 +145,14 @@ impl Session {
         info!(node = info.node.id().as_str(), stream = info.id, variant = kind.variant.as_str(), peer = ?info.peer_addr,
             identity = info.identity.as_deref(), "xDS stream opened");
         let seed = inner.nonce_seed.wrapping_add(info.id);
-        let core = ServerStream::new(kind.variant, seed, inner.limits.stream.clone());
+        let core = ServerStream::new(kind.variant, seed, inner.limits.stream.clone())
+            .with_sharing(view.sharing().clone())
+            .with_ttl(info.node.has_feature(TTL_FEATURE));
         let entry = Arc::new(Entry { info, core: Mutex::new(core), view: view.view().clone() });
         Ok(Self {
             inner: inner.clone(),
             entry,
-            watcher: view.watch(),
+            follower: Follower::new(view.view()),
             only: kind.only,
             rate: RequestRate::new(inner.limits.max_requests_per_second, Instant::now()),
             pending: None,
@@ -185,7 +190,8 @@ impl Session {
                         return Ok(());
                     }
                 },
-                () = self.watcher.changed() => {}
+                () = self.follower.changed(timers.removals_wait) => {}
+                () = sleep_until(timers.lag), if timers.lag.is_some() => {}
                 () = sleep_until(timers.core), if timers.core.is_some() => {}
                 () = sleep_until(timers.blocked_until), if timers.blocked_until.is_some() => self.rate.refill(Instant::now()),
                 () = sleep_until(timers.write_by), if timers.write_by.is_some() => {
@@ -211,11 +217,8 @@ impl Session {
             }
         }
         let entry = self.entry.clone();
-        let handled = self.watcher.read(|changes, set| {
-            let mut core = entry.core.lock();
-            note(&mut core, &changes, set);
-            core.handle(&request, set, now)
-        });
+        let mut core = entry.core.lock();
+        let handled = self.follower.read(&mut core, now, |core, ledger, _| core.handle(&request, ledger, now));
         handled.map_err(|violation| self.violation(&violation.to_string()))
     }
 
@@ -250,14 +253,17 @@ impl Session {
         let now = Instant::now();
         let entry = self.entry.clone();
         let idle = self.pending.is_none();
-        let (push, core_timer, events) = self.watcher.read(|changes, set| {
-            let mut core = entry.core.lock();
-            note(&mut core, &changes, set);
-            let push = if idle { core.poll(set, now) } else { None };
+        let mut core = entry.core.lock();
+        let (push, events) = self.follower.read(&mut core, now, |core, ledger, released| {
+            let push = if idle { core.poll(ledger, released, now) } else { None };
             let events: Vec<StreamEvent> =
-                std::iter::from_fn(|| core.poll_event()).map(|e| to_stream_event(e, set)).collect();
-            (push, core.poll_timeout(), events)
+                std::iter::from_fn(|| core.poll_event()).map(|e| to_stream_event(e, ledger)).collect();
+            (push, events)
         });
+        let (core_timer, removals_wait) = (core.poll_timeout(), core.removals_wait());
+        drop(core);
+        let max_hold = self.inner.limits.stream.max_hold;
+        self.follower.give_up_if_due(max_hold, now);
         events.iter().for_each(|event| tell(&self.inner, &self.entry.info, event));
         if let Some(push) = push {
             self.pending = Some((push, now));
@@ -265,6 +271,8 @@ impl Session {
         Timers {
             // While a push waits for room the core is not asked, so that its timer must not fire.
             core: core_timer.filter(|_| self.pending.is_none()),
+            lag: self.follower.deadline(max_hold),
+            removals_wait,
             blocked_until: self.rate.blocked_until(),
             write_by: self.pending.as_ref().map(|(_, since)| *since + self.inner.limits.write_timeout),
         }
@@ -274,6 +282,10 @@ impl Session {
 /// When to look again although nothing happened.
 struct Timers {
     core: Option<Instant>,
+    /// When other streams stop waiting for this one.
+    lag: Option<Instant>,
+    /// Removals wait for other streams.
+    removals_wait: bool,
     blocked_until: Option<Instant>,
     write_by: Option<Instant>,
 }
@@ -346,16 +358,5 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::Denied(_) => Code::permission_denied(reason),
         Refusal::Unauthenticated(_) => Code::unauthenticated(reason),
         Refusal::NotReady(_) => Code::unavailable(reason),
-    }
-}
-
-fn note(core: &mut ServerStream, changes: &Changes, set: &dyn ResourceSet) {
-    match changes {
-        Changes::Everything => core.note_all(set),
-        Changes::Keys(keys) => {
-            for key in keys {
-                core.note_changes(set, &key.type_url, [&key.name]);
-            }
-        }
     }
 }

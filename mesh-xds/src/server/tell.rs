@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::{Inner, Nack, NackedResource, StreamEvent, StreamInfo, metrics::add};
 use crate::{
     Resource,
-    protocol::server::{Event, ResourceSet, Sent},
+    protocol::server::{Event, Ledger, Sent},
 };
 
 /// Logs, counts and tells.
@@ -80,10 +80,10 @@ pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
 }
 
 /// The core's event as the outside sees it: a refusal is traced to where its resources came from.
-pub(super) fn to_stream_event(event: Event, set: &dyn ResourceSet) -> StreamEvent {
+pub(super) fn to_stream_event(event: Event, ledger: &Ledger) -> StreamEvent {
     let Event::Nacked { type_url, nonce, message, resources } = event else { return StreamEvent::Protocol(event) };
     let resource = |Sent { name, version }: Sent| {
-        let origin = set.get(&type_url, name.as_str()).and_then(|r: &Arc<Resource>| r.origin().cloned());
+        let origin = ledger.get(&type_url, name.as_str()).and_then(|r: &Arc<Resource>| r.origin().cloned());
         NackedResource { named: message.contains(name.as_str()), origin, version, name }
     };
     let resources = resources.into_iter().map(resource).collect();

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Attach, Refusal, View, ViewHandle, ViewSource};
+use super::{Attach, Refusal, Scope, View, ViewHandle, ViewSource};
 
 /// Makes what a client is to see.
 ///
@@ -45,6 +45,7 @@ pub struct FilledViews<F: ViewFiller> {
 
 struct Inner<F: ViewFiller> {
     filler: F,
+    scope: Scope,
     views: Mutex<HashMap<String, Weak<Filled<F::Target>>>>,
 }
 
@@ -71,7 +72,7 @@ impl<F: ViewFiller> std::fmt::Debug for FilledViews<F> {
 impl<F: ViewFiller> FilledViews<F> {
     /// No views yet.
     pub fn new(filler: F) -> Self {
-        Self { inner: Arc::new(Inner { filler, views: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { filler, scope: Scope::new(), views: Mutex::default() }) }
     }
 
     /// The filler.
@@ -84,6 +85,7 @@ impl<F: ViewFiller> FilledViews<F> {
     /// changed. Blocks while it computes. Gives the number of views.
     pub fn refresh(&self) -> usize {
         let live = self.live();
+        let _together = self.inner.scope.transaction();
         for filled in &live {
             let mut done = filled.done.lock();
             // One that was never filled is refused to its client and goes away.
@@ -122,7 +124,7 @@ impl<F: ViewFiller> FilledViews<F> {
             return filled;
         }
         views.retain(|_, filled| filled.strong_count() > 0);
-        let filled = Arc::new(Filled { target, view: View::new(), done: Mutex::new(false) });
+        let filled = Arc::new(Filled { target, view: View::within(&self.inner.scope), done: Mutex::new(false) });
         views.insert(key, Arc::downgrade(&filled));
         filled
     }

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Attach, Refusal, View, ViewHandle, ViewSource};
+use super::{Attach, Refusal, Scope, View, ViewHandle, ViewSource};
 use crate::Node;
 
 /// Names the group a node belongs to. Nodes of one group see the same resources.
@@ -42,6 +42,7 @@ pub struct GroupedViews {
 
 struct Inner {
     group: Box<dyn NodeGroup>,
+    scope: Scope,
     views: Mutex<HashMap<String, Weak<View>>>,
 }
 
@@ -54,7 +55,7 @@ impl std::fmt::Debug for GroupedViews {
 impl GroupedViews {
     /// Views for the groups that `group` names.
     pub fn new(group: impl NodeGroup) -> Self {
-        Self { inner: Arc::new(Inner { group: Box::new(group), views: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { group: Box::new(group), scope: Scope::new(), views: Mutex::default() }) }
     }
 
     /// One view per node id.
@@ -71,9 +72,16 @@ impl GroupedViews {
             return view;
         }
         views.retain(|_, view| view.strong_count() > 0);
-        let view = View::new();
+        let view = View::within(&self.inner.scope);
         views.insert(group.to_owned(), Arc::downgrade(&view));
         view
+    }
+
+    /// What the views have in common. Changes to several of them that belong together are to be made within a
+    /// [`Scope::transaction`].
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.inner.scope
     }
 
     /// The views in use, by group.

@@ -1,58 +1,65 @@
 //! One set of resources.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::{
-    ViewWatcher,
+    Revision, Scope, ViewWatcher,
     batch::{Batch, Changed, Step},
-    log::ChangeLog,
+    scope::Member,
 };
-use crate::{Resource, ResourceKey, ResourceName, TypeUrl, protocol::server::ResourceSet};
-
-/// Changed names kept for watchers. A watcher that lags further behind compares everything once.
-const LOG_LIMIT: usize = 16_384;
-
-/// Counts the updates of a view that changed something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Revision(pub(super) u64);
+use crate::{
+    Resource, ResourceKey, ResourceName, TypeUrl,
+    protocol::server::{Ledger, Sharing},
+};
 
 /// One set of resources of all types, as some clients are to see it.
 ///
 /// Writers and readers take a short lock; nothing is awaited under it. An update takes effect as a whole.
 #[derive(Debug)]
 pub struct View {
-    content: RwLock<Content>,
-    revision: watch::Sender<u64>,
-}
-
-#[derive(Debug)]
-pub(super) struct Content {
-    types: HashMap<TypeUrl, BTreeMap<ResourceName, Arc<Resource>>>,
-    pub(super) log: ChangeLog,
-    pub(super) revision: u64,
+    ledger: RwLock<Ledger>,
+    revision: watch::Sender<Revision>,
+    member: Member,
+    sharing: Sharing,
+    /// Up to where each watcher has told removals.
+    told: Mutex<Vec<Weak<AtomicU64>>>,
 }
 
 impl View {
-    /// An empty view.
+    /// An empty view in a scope of its own.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        let content = Content { types: HashMap::new(), log: ChangeLog::new(LOG_LIMIT), revision: 0 };
-        Arc::new(Self { content: RwLock::new(content), revision: watch::Sender::new(0) })
+        Self::within(&Scope::new())
+    }
+
+    /// An empty view whose clients depend on those of the scope's other views.
+    #[must_use]
+    pub fn within(scope: &Scope) -> Arc<Self> {
+        Arc::new(Self {
+            ledger: RwLock::default(),
+            revision: watch::Sender::new(Revision::NONE),
+            member: scope.join(),
+            sharing: Sharing::default(),
+            told: Mutex::default(),
+        })
     }
 
     /// Applies `batch`, whole. Costs what the batch names.
     pub fn update(&self, batch: Batch) -> Changed {
-        self.write(|content, changed| {
+        self.write(batch.steps.len(), |ledger, changed| {
             for step in batch.steps {
                 match step {
-                    Step::Put(resource) => content.put(resource, changed),
-                    Step::Remove(key) => content.remove(key, changed),
+                    Step::Put(resource) => put(ledger, resource, changed),
+                    Step::Remove(key) => remove(ledger, key, changed),
                 }
             }
         })
@@ -62,52 +69,70 @@ impl View {
     /// sets; watchers hear of the difference only.
     pub fn replace(&self, resources: impl IntoIterator<Item = Resource>) -> Changed {
         let resources: Vec<Resource> = resources.into_iter().collect();
-        self.write(|content, changed| {
-            let stale = content.keys_besides(&resources);
-            resources.into_iter().for_each(|resource| content.put(resource, changed));
-            stale.into_iter().for_each(|key| content.remove(key, changed));
+        let steps = resources.len() + self.len();
+        self.write(steps, |ledger, changed| {
+            let stale = keys_besides(ledger, &resources);
+            resources.into_iter().for_each(|resource| put(ledger, resource, changed));
+            stale.into_iter().for_each(|key| remove(ledger, key, changed));
         })
     }
 
-    fn write(&self, change: impl FnOnce(&mut Content, &mut Changed)) -> Changed {
+    fn write(&self, steps: usize, change: impl FnOnce(&mut Ledger, &mut Changed)) -> Changed {
         let mut changed = Changed::default();
-        let mut content = self.content.write();
-        content.revision += 1;
-        change(&mut content, &mut changed);
+        let mut ledger = self.ledger.write();
+        // Numbered under the lock, so that a view's revisions only grow.
+        ledger.advance(self.member.reserve(steps));
+        change(&mut ledger, &mut changed);
         if changed.is_empty() {
-            content.revision -= 1;
             return changed;
         }
-        content.log.trim();
-        let revision = content.revision;
-        drop(content);
+        ledger.forget_removals(self.told_by_all());
+        let revision = ledger.revision();
+        self.member.changed(revision);
+        drop(ledger);
         self.revision.send_modify(|r| *r = revision.max(*r));
         changed
+    }
+
+    /// Up to where every watcher has told removals.
+    fn told_by_all(&self) -> Revision {
+        let mut told = self.told.lock();
+        let mut all = Revision::MAX;
+        told.retain(|one| match one.upgrade() {
+            Some(one) => {
+                all = all.min(Revision(one.load(Ordering::Relaxed)));
+                true
+            }
+            None => false,
+        });
+        all
     }
 
     /// One resource.
     #[must_use]
     pub fn get(&self, type_url: &TypeUrl, name: &str) -> Option<Arc<Resource>> {
-        self.content.read().get(type_url, name).cloned()
+        self.ledger.read().get(type_url, name).cloned()
     }
 
     /// The resources of one type, by name.
     #[must_use]
     pub fn list(&self, type_url: &TypeUrl) -> Vec<Arc<Resource>> {
-        self.content.read().types.get(type_url).map(|t| t.values().cloned().collect()).unwrap_or_default()
+        let mut list: Vec<_> = self.ledger.read().list(type_url).cloned().collect();
+        list.sort_by(|a, b| a.name().cmp(b.name()));
+        list
     }
 
     /// All resources, by type and name, as of one moment.
     #[must_use]
     pub fn snapshot(&self) -> BTreeMap<ResourceKey, Arc<Resource>> {
-        let content = self.content.read();
-        content.types.values().flat_map(BTreeMap::values).map(|r| (r.key(), r.clone())).collect()
+        let ledger = self.ledger.read();
+        ledger.types().flat_map(|kind| ledger.list(kind)).map(|r| (r.key(), r.clone())).collect()
     }
 
     /// How many resources there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.content.read().types.values().map(BTreeMap::len).sum()
+        self.ledger.read().len()
     }
 
     /// Whether there are none.
@@ -116,20 +141,22 @@ impl View {
         self.len() == 0
     }
 
-    /// The current revision.
+    /// The revision of the last change.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        Revision(self.content.read().revision)
+        *self.revision.borrow()
+    }
+
+    /// The scope.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        self.member.scope()
     }
 
     /// Calls `read` with the content as of one moment. Writers wait meanwhile: be short, and call no other method of
     /// this view.
-    pub fn read<T>(&self, read: impl FnOnce(&dyn ResourceSet) -> T) -> T {
-        read(&*self.content.read())
-    }
-
-    pub(super) fn read_content<T>(&self, read: impl FnOnce(&Content) -> T) -> T {
-        read(&self.content.read())
+    pub fn read<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
+        read(&self.ledger.read())
     }
 
     /// A watcher that has seen nothing yet.
@@ -137,54 +164,38 @@ impl View {
     pub fn watch(self: &Arc<Self>) -> ViewWatcher {
         ViewWatcher::new(self.clone(), self.revision.subscribe())
     }
+
+    pub(super) fn member(&self) -> &Member {
+        &self.member
+    }
+
+    pub(crate) fn sharing(&self) -> &Sharing {
+        &self.sharing
+    }
+
+    /// Remembers removals until the counter says that they were told.
+    pub(super) fn remember_for(&self, told: &Arc<AtomicU64>) {
+        self.told.lock().push(Arc::downgrade(told));
+    }
 }
 
-impl Content {
-    fn put(&mut self, resource: Resource, changed: &mut Changed) {
-        let names = self.types.entry(resource.type_url().clone()).or_default();
-        if let Some(old) = names.get_mut(resource.name())
-            && old.version() == resource.version()
-        {
-            // Same bytes, perhaps from another object.
-            if old.origin() != resource.origin() {
-                *old = Arc::new(resource);
-            }
-            return;
-        }
-        let key = resource.key();
-        names.insert(key.name.clone(), Arc::new(resource));
-        self.log.push(self.revision, key.clone());
+fn put(ledger: &mut Ledger, resource: Resource, changed: &mut Changed) {
+    let key = resource.key();
+    if ledger.put(resource) {
         changed.put.push(key);
     }
+}
 
-    fn remove(&mut self, key: ResourceKey, changed: &mut Changed) {
-        let Some(names) = self.types.get_mut(&key.type_url) else { return };
-        if names.remove(key.name.as_str()).is_none() {
-            return;
-        }
-        if names.is_empty() {
-            self.types.remove(&key.type_url);
-        }
-        self.log.push(self.revision, key.clone());
+fn remove(ledger: &mut Ledger, key: ResourceKey, changed: &mut Changed) {
+    if ledger.remove(&key.type_url, key.name.as_str()) {
         changed.removed.push(key);
-    }
-
-    fn keys_besides(&self, resources: &[Resource]) -> Vec<ResourceKey> {
-        let kept: std::collections::HashSet<(&TypeUrl, &ResourceName)> =
-            resources.iter().map(|r| (r.type_url(), r.name())).collect();
-        let all = self.types.values().flat_map(BTreeMap::values);
-        all.filter(|r| !kept.contains(&(r.type_url(), r.name()))).map(|r| r.key()).collect()
     }
 }
 
-impl ResourceSet for Content {
-    fn get(&self, type_url: &TypeUrl, name: &str) -> Option<&Arc<Resource>> {
-        self.types.get(type_url)?.get(name)
-    }
-
-    fn for_each(&self, type_url: &TypeUrl, each: &mut dyn FnMut(&Arc<Resource>)) {
-        self.types.get(type_url).into_iter().flat_map(BTreeMap::values).for_each(each);
-    }
+fn keys_besides(ledger: &Ledger, resources: &[Resource]) -> Vec<ResourceKey> {
+    let kept: HashSet<(&TypeUrl, &ResourceName)> = resources.iter().map(|r| (r.type_url(), r.name())).collect();
+    let all = ledger.types().flat_map(|kind| ledger.list(kind));
+    all.filter(|r| !kept.contains(&(r.type_url(), r.name()))).map(|r| r.key()).collect()
 }
 
 #[cfg(test)]

@@ -1,37 +1,45 @@
-//! Make before break, within one stream: what may go out now, and what has to wait.
+//! Make before break: what may go out now, and what has to wait.
 //!
-//! A change waits while a type it refers to has changes unsent or unanswered. A removal waits while a type that refers to
-//! it has anything unsent or unanswered. Neither waits longer than [`super::StreamLimits::max_hold`]. Answers that a
-//! request is owed never wait: the client may be holding back its acknowledgement for them.
+//! - A change waits while a type it refers to has changes unsent or unanswered.
+//! - A removal waits while a type that refers to it has anything unsent, unanswered or refused; and until every stream of
+//!   the same scope has accepted all that changed up to the removal, which the caller says by a revision
+//!   ([`super::ServerStream::poll`]).
+//!
+//! Neither waits longer than [`super::StreamLimits::max_hold`]. Answers that a request is owed never wait: the client may be
+//! holding back its acknowledgement for them.
 
 use std::time::Instant;
 
-use super::{Event, ServerStream};
+use super::{Event, ServerStream, ledger::Revision, state::TypeState};
 
 /// What of a type may be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Open {
     pub(super) changes: bool,
-    pub(super) removals: bool,
+    /// Removals up to here.
+    pub(super) removals_to: Revision,
 }
 
 impl ServerStream {
-    /// Decides for the type at `index`, and keeps its waiting time.
-    pub(super) fn gate(&mut self, index: usize, now: Instant) -> Open {
-        let state = &self.types[index];
-        let unsettled = |wanted: &[crate::TypeUrl], removals: bool| {
-            self.types
-                .iter()
-                .filter(|t| wanted.contains(&t.type_url))
-                .any(|t| if removals { !t.is_settled() } else { !t.changed.is_empty() || t.in_flight.is_some() })
-        };
+    /// Decides for the type at `index`, and keeps its waiting time. What there is to tell must be known.
+    pub(super) fn gate(&mut self, index: usize, released: Revision, now: Instant) -> Open {
+        let (state, types) = (&self.types[index], &self.types);
+        let others = |wanted: &'static [crate::TypeUrl]| types.iter().filter(|t| wanted.contains(&t.type_url));
+        let news = state.known_news();
+        let removals = !others(state.rules.referred_by).any(TypeState::may_refer);
         let open = Open {
-            changes: !unsettled(state.rules.refers_to, false),
-            removals: !unsettled(state.rules.referred_by, true),
+            changes: !others(state.rules.refers_to).any(|t| t.known_news().changes || t.in_flight.is_some()),
+            removals_to: if !removals {
+                Revision::NONE
+            } else if state.rules.leaves_last {
+                released
+            } else {
+                Revision::MAX
+            },
         };
-        let waits = (!open.changes && !state.changed.is_empty()) || (!open.removals && !state.gone.is_empty());
+        let removal_waits = news.first_removal.is_some_and(|first| first > open.removals_to || !removals);
         let state = &mut self.types[index];
-        if !waits {
+        if !removal_waits && (open.changes || !news.changes) {
             state.held_back_since = None;
             return open;
         }
@@ -43,6 +51,13 @@ impl ServerStream {
         state.held_back_since = None;
         let type_url = state.type_url.clone();
         self.events.push_back(Event::HoldExpired { type_url });
-        Open { changes: true, removals: true }
+        Open { changes: true, removals_to: Revision::MAX }
+    }
+}
+
+impl TypeState {
+    /// Whether the client may still hold something of this type that refers to what is gone.
+    fn may_refer(&self) -> bool {
+        !self.known_news().is_empty() || self.in_flight.is_some() || self.refuses()
     }
 }

@@ -1,7 +1,8 @@
 //! What of one type a client is subscribed to.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
+use super::sharing::Names;
 use crate::{
     ResourceName,
     protocol::{Request, TypeRules, Variant, WILDCARD},
@@ -11,7 +12,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Interest {
     pub(super) wildcard: bool,
-    pub(super) names: HashSet<ResourceName>,
+    pub(super) names: Arc<Names>,
     /// SotW: names were listed once, so that an empty list no longer means everything.
     listed: bool,
 }
@@ -60,7 +61,7 @@ impl Interest {
             if *name == WILDCARD {
                 self.wildcard = true;
             } else {
-                self.names.insert(name.clone());
+                self.insert(name);
                 change.asked.push(name.clone());
             }
         }
@@ -68,7 +69,7 @@ impl Interest {
             if *name == WILDCARD {
                 self.wildcard = false;
             } else {
-                self.names.remove(name);
+                self.remove(name);
                 change.asked.retain(|n| n != name);
                 change.dropped.push(name.clone());
             }
@@ -87,16 +88,28 @@ impl Interest {
         let wanted: HashSet<&ResourceName> = names.iter().filter(|n| **n != WILDCARD).collect();
         change.dropped = self.names.iter().filter(|n| !wanted.contains(n)).cloned().collect();
         for name in &change.dropped {
-            self.names.remove(name);
+            self.remove(name);
         }
         for name in wanted {
-            if self.names.insert(name.clone()) {
+            if self.insert(name) {
                 change.asked.push(name.clone());
             }
         }
         change.asked.sort();
         self.note_wildcard(before, &mut change);
         change
+    }
+
+    // The set may be shared with other streams: it is copied only for what really changes it.
+
+    fn insert(&mut self, name: &ResourceName) -> bool {
+        !self.names.contains(name) && Arc::make_mut(&mut self.names).insert(name.clone())
+    }
+
+    fn remove(&mut self, name: &ResourceName) {
+        if self.names.contains(name) {
+            Arc::make_mut(&mut self.names).remove(name);
+        }
     }
 
     fn note_wildcard(&self, before: bool, change: &mut InterestChange) {

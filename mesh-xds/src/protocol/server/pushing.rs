@@ -1,216 +1,195 @@
-//! Composing the next push.
+//! Handing out the next push.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use indexmap::IndexSet;
 
 use super::{
-    Event, ResourceSet, ServerStream,
-    gate::Open,
-    state::{Held, InFlight, Standing, TypeState},
+    Event, ServerStream,
+    compose::Draft,
+    ledger::{Entry, Ledger, Revision, TypeLedger},
+    news::each_change,
+    state::{InFlight, Odd, TypeState},
 };
-use mesh_xds_api::envoy::config::cluster::v3::{
-    Cluster,
-    cluster::{ClusterDiscoveryType, DiscoveryType},
-};
-
 use crate::{
-    Nonce, Resource, ResourceName, TypeUrl, Version,
-    protocol::{Push, Variant},
+    ResourceName, TypeUrl,
+    protocol::{Content, Push, Variant},
 };
-
-/// What a push is made of.
-struct Content {
-    resources: Vec<Arc<Resource>>,
-    removed: Vec<ResourceName>,
-}
 
 impl ServerStream {
     /// The next push, if one may be sent now. Call again until it gives none.
-    pub fn poll(&mut self, set: &dyn ResourceSet, now: Instant) -> Option<Push> {
+    ///
+    /// `released` is the revision up to which every stream that matters has accepted what changed: what was removed later is
+    /// not told yet. [`Revision::MAX`] if no other stream matters.
+    pub fn poll(&mut self, ledger: &Ledger, released: Revision, now: Instant) -> Option<Push> {
+        for state in &mut self.types {
+            state.look(ledger, self.variant);
+        }
         for index in 0..self.types.len() {
             if self.types[index].in_flight.is_some() {
                 continue;
             }
-            let open = self.gate(index, now);
-            if let Some(content) = self.types[index].compose(set, self.variant, open) {
-                return Some(self.push(index, content, now));
+            let open = self.gate(index, released, now);
+            let state = &mut self.types[index];
+            let from = if state.resumed { Revision::NONE } else { state.told };
+            if let Some(draft) = state.draft(ledger, &self.sharing, self.variant, self.ttl, open) {
+                let cold = state.counts.pushes == 0 && !state.resumed;
+                state.mark_told(&draft, ledger, self.variant);
+                return Some(self.push(index, draft.content, (from, cold), ledger, now));
+            }
+            if self.ttl
+                && let Some(content) = state.heartbeat(ledger, self.variant, now)
+            {
+                return Some(self.push(index, Arc::new(content), (from, false), ledger, now));
             }
         }
         None
     }
 
-    fn push(&mut self, index: usize, content: Content, now: Instant) -> Push {
+    fn push(
+        &mut self,
+        index: usize,
+        content: Arc<Content>,
+        (from, cold): (Revision, bool),
+        ledger: &Ledger,
+        now: Instant,
+    ) -> Push {
         let nonce = self.nonce();
-        let variant = self.variant;
         let state = &mut self.types[index];
-        state.mark_sent(&content, nonce.clone(), variant, now);
+        state.counts.pushes += 1;
+        state.news = None;
+        state.last_nonce = Some(nonce.clone());
+        let flight = InFlight { nonce: nonce.clone(), sent_at: now, content: content.clone(), from, cold };
+        state.in_flight = Some(flight);
         let type_url = state.type_url.clone();
-        let Content { resources, removed } = content;
         self.events.push_back(Event::Pushed {
             type_url: type_url.clone(),
             nonce: nonce.clone(),
-            resources: resources.len(),
-            removed: removed.len(),
-            bytes: resources.iter().map(|r| r.bytes().len()).sum(),
+            resources: content.resources.len(),
+            removed: content.removed.len(),
+            bytes: content.bytes,
         });
-        match variant {
+        match self.variant {
             Variant::Sotw => {
                 for other in &mut self.types {
                     other.warming |= !other.rules.whole_set && other.rules.referred_by.contains(&type_url);
                 }
             }
-            Variant::Delta if type_url == TypeUrl::CLUSTER => self.owe_endpoints(&resources),
+            Variant::Delta if type_url == TypeUrl::CLUSTER => self.owe_endpoints(&content, ledger),
             Variant::Delta => {}
         }
-        Push { version: version_of(&resources), type_url, nonce, resources, removed }
+        Push { nonce, content }
     }
-}
 
-impl ServerStream {
     /// A changed cluster warms again, and is warm only when its endpoints have been supplied anew, changed or not ("Resource
     /// warming" in the protocol's text). A delta client does not ask for them a second time: it is subscribed already.
-    fn owe_endpoints(&mut self, clusters: &[Arc<Resource>]) {
+    fn owe_endpoints(&mut self, clusters: &Content, ledger: &Ledger) {
         let Some(endpoints) = self.types.iter_mut().find(|t| t.type_url == TypeUrl::ENDPOINT) else { return };
-        for name in clusters.iter().filter_map(|cluster| endpoints_of(cluster)) {
-            if let Some((name, held)) = endpoints.held.get_key_value(name.as_str())
-                && !matches!(held.standing, Standing::Refused(_))
-            {
+        if endpoints.is_unsent() {
+            return;
+        }
+        for name in clusters.endpoints() {
+            let exists = ledger.get(&TypeUrl::ENDPOINT, name.as_str()).is_some();
+            if exists && endpoints.interest.covers(name.as_str()) && !endpoints.is_refused(name.as_str()) {
                 endpoints.owed.insert(name.clone());
             }
         }
     }
 }
 
-/// The endpoint resource that a cluster waits for, if it is of type EDS.
-fn endpoints_of(cluster: &Resource) -> Option<String> {
-    let cluster: Cluster = cluster.unpack().ok()?;
-    let eds = cluster.eds_cluster_config.filter(|_| {
-        matches!(cluster.cluster_discovery_type, Some(ClusterDiscoveryType::Type(kind)) if kind == DiscoveryType::Eds as i32)
-    })?;
-    Some(if eds.service_name.is_empty() { cluster.name } else { eds.service_name })
-}
-
 impl TypeState {
-    fn compose(&self, set: &dyn ResourceSet, variant: Variant, open: Open) -> Option<Content> {
-        let open = self.widen(open)?;
-        let changes = open.changes && !self.changed.is_empty();
-        let removals = open.removals && !self.gone.is_empty();
-        if !changes && !removals && self.owed.is_empty() && !self.answer_due {
-            return None;
-        }
-        Some(match (variant, self.rules.whole_set) {
-            (Variant::Sotw, true) => self.whole_set(set, open),
-            (Variant::Sotw, false) => Content { resources: self.wanted_now(set, open).0, removed: Vec::new() },
-            (Variant::Delta, _) => self.difference(set, open),
-        })
-    }
-
-    /// An answer is due: a client that starts with nothing gets all at once; another waits for the gate, unless it asked
-    /// for names.
-    fn widen(&self, open: Open) -> Option<Open> {
-        if !self.answer_due {
-            return Some(open);
-        }
-        let starts = self.counts.pushes == 0 && !self.resumed;
-        let must_wait = !starts && !open.changes && !self.changed.is_empty() && self.owed.is_empty();
-        (!must_wait).then_some(Open { changes: open.changes || starts, ..open })
-    }
-
-    /// What is owed or changed: the resources that exist, and the names that do not.
-    fn wanted_now(&self, set: &dyn ResourceSet, open: Open) -> (Vec<Arc<Resource>>, Vec<ResourceName>) {
-        let changed = self.changed.iter().filter(|n| open.changes && !self.owed.contains(*n));
-        let (mut resources, mut absent) = (Vec::new(), Vec::new());
-        for name in self.owed.iter().chain(changed) {
-            match set.get(&self.type_url, name.as_str()) {
-                Some(resource) => resources.push(resource.clone()),
-                None => absent.push(name.clone()),
-            }
-        }
-        (resources, absent)
-    }
-
-    fn difference(&self, set: &dyn ResourceSet, open: Open) -> Content {
-        let (resources, mut removed) = self.wanted_now(set, open);
-        let absent = |n: &&ResourceName| set.get(&self.type_url, n.as_str()).is_none();
-        if open.removals {
-            removed.extend(self.gone.iter().filter(absent).cloned());
-            removed.extend(self.refused_removals.iter().filter(absent).cloned());
-        }
-        removed.sort();
-        removed.dedup();
-        Content { resources, removed }
-    }
-
-    /// Everything subscribed. Changes that must wait appear as they were, removals that must wait stay.
-    fn whole_set(&self, set: &dyn ResourceSet, open: Open) -> Content {
-        let mut resources = Vec::new();
-        let mut add = |resource: &Arc<Resource>| {
-            let name = resource.name();
-            if !open.changes && self.changed.contains(name) && !self.owed.contains(name) {
-                resources.extend(self.held.get(name).and_then(|h| h.resource.clone()));
-            } else {
-                resources.push(resource.clone());
-            }
-        };
-        if self.interest.wildcard {
-            set.for_each(&self.type_url, &mut add);
+    /// Takes over that the client is told what is in the draft.
+    fn mark_told(&mut self, draft: &Draft, ledger: &Ledger, variant: Variant) {
+        let kind = ledger.of(&self.type_url);
+        if draft.complete {
+            let withheld = self.withheld(kind, draft.removals_to, variant);
+            let withheld: Vec<_> = withheld.into_iter().map(|r| (r.name().clone(), Odd::Leaving(r.clone()))).collect();
+            self.told_up_to_now(kind, draft, variant);
+            self.odd.extend(withheld);
         } else {
-            let mut names: Vec<&ResourceName> = self.interest.names.iter().collect();
-            names.sort();
-            names.into_iter().filter_map(|n| set.get(&self.type_url, n.as_str())).for_each(add);
+            self.told_in_part(kind, &draft.content);
         }
-        if !open.removals {
-            resources.extend(self.gone.iter().filter_map(|n| self.held.get(n)?.resource.clone()));
+        let content = &draft.content;
+        if !self.refused_removals.is_empty() {
+            content.removed.iter().chain(content.resources.iter().map(|r| r.name())).for_each(|name| {
+                self.refused_removals.remove(name);
+            });
         }
-        Content { resources, removed: Vec::new() }
-    }
-
-    /// Takes over that `content` is on its way.
-    fn mark_sent(&mut self, content: &Content, nonce: Nonce, variant: Variant, now: Instant) {
-        let keep_resource = variant == Variant::Sotw && self.rules.whole_set;
-        let mut sent = Vec::with_capacity(content.resources.len());
-        for resource in &content.resources {
-            let (name, version) = (resource.name(), resource.version());
-            let same = self.held.get(name).is_some_and(|h| h.version == *version);
-            if !same {
-                let held = Held {
-                    version: version.clone(),
-                    resource: keep_resource.then(|| resource.clone()),
-                    standing: Standing::Sent,
-                };
-                self.held.insert(name.clone(), held);
-                // A version told before and repeated in a whole set leaves the newer one, which must wait, still to come.
-                self.changed.shift_remove(name);
-            }
-            self.refused_removals.remove(name);
-            sent.push((name.clone(), version.clone()));
-        }
-        if keep_resource {
-            // What is in the set is held; what is not, is deleted.
-            let present: std::collections::HashSet<&ResourceName> = sent.iter().map(|(n, _)| n).collect();
-            self.held.retain(|name, _| present.contains(name));
-            self.gone.retain(|name| present.contains(name));
-        }
-        for name in &content.removed {
-            self.held.remove(name);
-            self.gone.remove(name);
-            self.refused_removals.remove(name);
-        }
-        self.owed.clear();
+        // An idle stream keeps no room for what it once owed.
+        self.owed = IndexSet::new();
         self.answer_due = false;
         self.resumed = false;
         self.held_back_since = None;
-        self.counts.pushes += 1;
-        self.last_nonce = Some(nonce.clone());
-        let removed = content.removed.clone();
-        self.in_flight = Some(InFlight { nonce, sent_at: now, resources: sent, removed });
+    }
+
+    fn told_up_to_now(&mut self, kind: Option<&TypeLedger>, draft: &Draft, variant: Variant) {
+        let content = &draft.content;
+        if variant == Variant::Sotw && self.rules.whole_set {
+            // What is not in the set is deleted; what is in it although it is gone leaves later.
+            let kept = content.resources.iter().map(|r| r.name());
+            let leaving = kept.filter_map(|name| self.odd.remove_entry(name));
+            let gone = |name: &ResourceName| kind.and_then(|k| k.entry(name.as_str())?.present()).is_none();
+            self.odd = leaving.filter(|(name, _)| gone(name)).collect();
+        } else if !self.odd.is_empty() {
+            for name in content.resources.iter().map(|r| r.name()).chain(&content.removed) {
+                self.odd.remove(name);
+            }
+            let tells_removals = self.tells_removals(variant);
+            self.odd.retain(|name, odd| {
+                let entry = kind.and_then(|kind| kind.entry(name.as_str()));
+                let present = entry.is_some_and(|entry| entry.present().is_some());
+                match odd {
+                    Odd::Refused { .. } => true,
+                    Odd::Lacks => false,
+                    // Gone, and not told yet.
+                    Odd::Holds(_) | Odd::Leaving(_) => !present && tells_removals,
+                }
+            });
+            if self.odd.is_empty() {
+                self.odd.shrink_to_fit();
+            }
+        }
+        self.told = self.told.max(kind.map_or(Revision::NONE, TypeLedger::last_change));
+    }
+
+    /// Changes have to wait, but for what the client asked for.
+    fn told_in_part(&mut self, kind: Option<&TypeLedger>, content: &Content) {
+        let told = self.told;
+        let later = |name: &ResourceName| kind.and_then(|k| k.entry(name.as_str())).is_some_and(|e| e.revision > told);
+        let resources = content.resources.iter().map(|r| (r.name(), Odd::Holds(r.version().clone())));
+        for (name, odd) in resources.chain(content.removed.iter().map(|name| (name, Odd::Lacks))) {
+            if later(name) {
+                self.odd.insert(name.clone(), odd);
+            } else {
+                self.odd.remove(name);
+            }
+        }
+    }
+
+    /// The resources whose time to live starts anew, when it is time. Half of the shortest is let pass.
+    fn heartbeat(&mut self, ledger: &Ledger, variant: Variant, now: Instant) -> Option<Content> {
+        let kind = ledger.of(&self.type_url)?;
+        let Some(ttl) = kind.shortest_ttl().filter(|_| !self.is_unsent()) else {
+            self.heartbeat_at = None;
+            return None;
+        };
+        let at = *self.heartbeat_at.get_or_insert(now + ttl / 2);
+        if now < at {
+            return None;
+        }
+        self.heartbeat_at = Some(now + (ttl / 2).max(SHORTEST_HEARTBEAT));
+        let mut beating = Vec::new();
+        each_change(kind, &self.interest, Revision::NONE, |entry: &Entry| {
+            let told = entry.revision <= self.told && !self.odd.contains_key(entry.resource.name());
+            beating.extend(entry.present().filter(|r| told && r.ttl().is_some()).cloned());
+            std::ops::ControlFlow::Continue(())
+        });
+        (!beating.is_empty()).then(|| Content::heartbeat(self.type_url.clone(), variant, beating))
     }
 }
 
-/// A version for the response as a whole: equal content, equal version.
-fn version_of(resources: &[Arc<Resource>]) -> Version {
-    let one = |r: &Arc<Resource>| {
-        let text = format!("{}\0{}", r.name(), r.version());
-        xxhash_rust::xxh3::xxh3_64(text.as_bytes())
-    };
-    Version::from_hash(resources.iter().map(one).fold(resources.len() as u64, u64::wrapping_add))
-}
+/// Heartbeats do not come faster than this, however short a time to live is.
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(100);

@@ -1,22 +1,27 @@
 //! Requests: subscription changes and answers to pushes.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, time::Instant};
 
 use super::{
-    Event, ResourceSet, Sent, ServerStream, StreamLimits, Violation,
-    state::{Held, Standing, TypeState},
+    Event, ServerStream, StreamLimits, Violation,
+    interest::InterestChange,
+    ledger::Ledger,
+    state::{Odd, TypeState},
 };
-use crate::protocol::{Request, Variant, server::interest::InterestChange};
+use crate::{
+    ResourceName,
+    protocol::{Request, Variant},
+};
 
 impl ServerStream {
     /// Takes a request.
     ///
     /// # Errors
     /// [`Violation`]: the stream must end.
-    pub fn handle(&mut self, request: &Request, set: &dyn ResourceSet, now: Instant) -> Result<(), Violation> {
+    pub fn handle(&mut self, request: &Request, ledger: &Ledger, now: Instant) -> Result<(), Violation> {
         self.check_names(request)?;
         let (index, first) = self.state_of(request)?;
-        let Self { variant, types, events, limits, .. } = self;
+        let Self { variant, types, events, limits, sharing, .. } = self;
         let state = &mut types[index];
         if !first && let Some(nonce) = &request.nonce {
             if state.last_nonce.as_ref() != Some(nonce) {
@@ -28,10 +33,14 @@ impl ServerStream {
                 }
             } else if state.in_flight.is_some() {
                 let error = request.error.as_deref().map(|m| clip(m, limits.max_message_bytes));
-                state.settle(error, set, *variant, now, events);
+                state.settle(error, ledger, sharing, now, events);
             }
         }
-        state.subscribe(request, set, *variant, first, limits, events)
+        state.subscribe(request, ledger, *variant, first, limits, events)?;
+        if first {
+            sharing.names(&mut state.interest.names);
+        }
+        Ok(())
     }
 
     fn check_names(&self, request: &Request) -> Result<(), Violation> {
@@ -67,55 +76,10 @@ fn clip(text: &str, limit: usize) -> &str {
 }
 
 impl TypeState {
-    /// The push in flight was answered.
-    fn settle(
-        &mut self,
-        error: Option<&str>,
-        set: &dyn ResourceSet,
-        variant: Variant,
-        now: Instant,
-        events: &mut VecDeque<Event>,
-    ) {
-        let Some(flight) = self.in_flight.take() else { return };
-        let type_url = self.type_url.clone();
-        let standing = match error {
-            None => Standing::Accepted,
-            Some(message) => Standing::Refused(Arc::from(message)),
-        };
-        for (name, version) in &flight.resources {
-            if let Some(held) = self.held.get_mut(name).filter(|h| h.version == *version) {
-                held.standing = standing.clone();
-            }
-        }
-        let Standing::Refused(message) = standing else {
-            self.counts.acks += 1;
-            self.last_error = None;
-            let after = now.saturating_duration_since(flight.sent_at);
-            events.push_back(Event::Acked { type_url, nonce: flight.nonce, after });
-            return;
-        };
-        self.counts.nacks += 1;
-        self.last_error = Some(message.clone());
-        // A refused removal is neither lost nor said again alone: it goes with the next push, unless the name is back.
-        for name in &flight.removed {
-            if self.interest.covers(name.as_str()) && set.get(&self.type_url, name.as_str()).is_none() {
-                self.refused_removals.insert(name.clone());
-            }
-        }
-        let mut resources: Vec<Sent> =
-            flight.resources.into_iter().map(|(name, v)| Sent { name, version: Some(v) }).collect();
-        resources.extend(flight.removed.into_iter().map(|name| Sent { name, version: None }));
-        let names: Vec<_> = resources.iter().map(|s| s.name.clone()).collect();
-        events.push_back(Event::Nacked { type_url, nonce: flight.nonce, message, resources });
-        for name in &names {
-            self.note(set, name, variant);
-        }
-    }
-
     fn subscribe(
         &mut self,
         request: &Request,
-        set: &dyn ResourceSet,
+        ledger: &Ledger,
         variant: Variant,
         first: bool,
         limits: &StreamLimits,
@@ -126,10 +90,11 @@ impl TypeState {
             return Err(Violation::TooManyNames { type_url: self.type_url.clone(), limit: limits.max_names });
         }
         if first {
-            self.resume(request, set);
+            self.resume(request, ledger);
         }
-        self.owe(&change, set, variant, first);
+        self.owe(&change, request, ledger, variant, first);
         if first || !change.is_empty() {
+            self.news = None;
             events.push_back(Event::Subscribed {
                 type_url: self.type_url.clone(),
                 wildcard: self.interest.wildcard,
@@ -152,42 +117,54 @@ impl TypeState {
             return;
         }
         self.warming = false;
-        let held = &self.held;
-        let refused =
-            |n: &&crate::ResourceName| held.get(*n).is_some_and(|h| matches!(h.standing, Standing::Refused(_)));
-        let names = self.interest.names.iter().filter(|n| starts_over || !refused(n));
-        self.owed.extend(names.cloned());
+        let names = self.interest.names.iter().filter(|name| starts_over || !self.is_refused(name.as_str()));
+        let names: Vec<ResourceName> = names.cloned().collect();
+        self.owed.extend(names);
     }
 
-    /// `initial_resource_versions`: what the client says it holds. What has vanished since is then removed like
-    /// anything else.
-    fn resume(&mut self, request: &Request, set: &dyn ResourceSet) {
+    /// What the client says it holds from an earlier stream. In SotW that is a version of the whole, which tells nothing of
+    /// single resources. In delta it is `initial_resource_versions`: what differs is noted, and what has vanished since is
+    /// then removed like anything else.
+    fn resume(&mut self, request: &Request, ledger: &Ledger) {
         self.resumed = request.version.is_some() || !request.initial_versions.is_empty();
-        for (name, version) in &request.initial_versions {
-            if !self.interest.covers(name.as_str()) {
-                continue;
+        let held = &request.initial_versions;
+        if held.is_empty() {
+            return;
+        }
+        self.told = ledger.revision();
+        let kind = ledger.of(&self.type_url);
+        let present = |name: &ResourceName| kind.and_then(|kind| kind.entry(name.as_str())?.present());
+        for (name, version) in held.iter().filter(|(name, _)| self.interest.covers(name.as_str())) {
+            if present(name).is_none_or(|resource| resource.version() != version) {
+                self.odd.insert(name.clone(), Odd::Holds(version.clone()));
             }
-            // The store's own name and version where they are equal: shared, not copied.
-            let known = set.get(&self.type_url, name.as_str()).filter(|r| r.version() == version);
-            let (name, version) =
-                known.map_or_else(|| (name.clone(), version.clone()), |r| (r.name().clone(), r.version().clone()));
-            self.held.insert(name, Held { version, resource: None, standing: Standing::Accepted });
+        }
+        if self.interest.wildcard {
+            let lacking = ledger.list(&self.type_url).filter(|resource| !held.contains_key(resource.name()));
+            self.odd.extend(lacking.map(|resource| (resource.name().clone(), Odd::Lacks)));
         }
     }
 
     /// Works out what a changed subscription must be answered with.
-    fn owe(&mut self, change: &InterestChange, set: &dyn ResourceSet, variant: Variant, first: bool) {
+    fn owe(&mut self, change: &InterestChange, request: &Request, ledger: &Ledger, variant: Variant, first: bool) {
+        if self.is_unsent() {
+            // The first push answers every name.
+            self.answer_due = self.interest.wildcard || !self.interest.names.is_empty();
+            return;
+        }
         for name in &change.asked {
-            if first && self.held.contains_key(name) {
-                // Held from an earlier stream: told only if it changed, and in order.
-                self.note(set, name, variant);
-            } else {
+            // What is held from an earlier stream is told only if it changed, and in order.
+            if !(first && request.initial_versions.contains_key(name)) {
                 self.owed.insert(name.clone());
             }
         }
         if change.wildcard_on || (first && self.interest.wildcard) {
-            self.note_all(set, variant);
             self.answer_due = true;
+        }
+        if change.wildcard_on && !first && variant == Variant::Delta {
+            let unasked = ledger.list(&self.type_url).map(|r| r.name());
+            let unasked = unasked.filter(|name| !self.interest.names.contains(*name));
+            self.owed.extend(unasked.cloned());
         }
         if change.wildcard_off || !change.dropped.is_empty() {
             self.forget_uncovered();

@@ -1,4 +1,7 @@
 //! What a stream knows of one type.
+//!
+//! A client holds what the ledger held at the revision [`TypeState::told`], as far as it is subscribed to it. Only where
+//! that is not so a name is noted, in [`TypeState::odd`]: for a client that is up to date nothing is kept but a number.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -8,27 +11,52 @@ use std::{
 
 use indexmap::IndexSet;
 
-use super::{ResourceSet, interest::Interest};
+use super::{
+    interest::Interest,
+    ledger::{Entry, Revision, TypeLedger},
+    news::News,
+};
 use crate::{
     Nonce, Resource, ResourceName, TypeUrl, Version,
-    protocol::{TypeRules, Variant},
+    protocol::{Content, TypeRules, Variant},
 };
 
-/// One name the client was told of.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) version: Version,
-    /// SotW only: the resource is kept to be repeated in whole sets while its removal is held back.
-    pub(super) resource: Option<Arc<Resource>>,
-    pub(super) standing: Standing,
+/// How a name stands that does not stand as the ledger did at the revision told.
+#[derive(Debug, Clone)]
+pub(super) enum Odd {
+    /// The client holds this version.
+    Holds(Version),
+    /// The client has nothing of that name.
+    Lacks,
+    /// The client was sent this version and refused it; what it held before may still be in force.
+    Refused {
+        version: Version,
+        message: Arc<str>,
+        /// It has all that changed up to here.
+        since: Revision,
+    },
+    /// The resource is gone, and the client has not been told yet.
+    Leaving(Arc<Resource>),
 }
 
-/// How the client answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    Sent,
-    Accepted,
-    Refused(Arc<str>),
+impl Odd {
+    /// The version that need not be sent.
+    pub(super) fn version(&self) -> Option<&Version> {
+        match self {
+            Self::Holds(version) | Self::Refused { version, .. } => Some(version),
+            Self::Leaving(resource) => Some(resource.version()),
+            Self::Lacks => None,
+        }
+    }
+}
+
+/// What is to be told of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Difference {
+    /// New or changed content.
+    Change,
+    /// It does not exist any more.
+    Removal,
 }
 
 /// A push that waits for its answer.
@@ -36,9 +64,11 @@ pub(super) enum Standing {
 pub(super) struct InFlight {
     pub(super) nonce: Nonce,
     pub(super) sent_at: Instant,
-    /// Names and the version each was sent with.
-    pub(super) resources: Vec<(ResourceName, Version)>,
-    pub(super) removed: Vec<ResourceName>,
+    pub(super) content: Arc<Content>,
+    /// What was told before.
+    pub(super) from: Revision,
+    /// The client had nothing before.
+    pub(super) cold: bool,
 }
 
 /// Counters of one type on one stream.
@@ -56,11 +86,11 @@ pub(super) struct TypeState {
     pub(super) type_url: TypeUrl,
     pub(super) rules: TypeRules,
     pub(super) interest: Interest,
-    pub(super) held: HashMap<ResourceName, Held>,
-    /// Names whose content differs from what the client was told.
-    pub(super) changed: IndexSet<ResourceName>,
-    /// Names the client was told of that no longer exist.
-    pub(super) gone: BTreeSet<ResourceName>,
+    /// Up to where the client was told what it is subscribed to.
+    pub(super) told: Revision,
+    pub(super) odd: HashMap<ResourceName, Odd>,
+    /// What there is to tell, as of the ledger's last change of the type; `None` if it must be worked out again.
+    pub(super) news: Option<News>,
     /// Names that must be answered, changed or not.
     pub(super) owed: IndexSet<ResourceName>,
     /// Removals that were refused along with their push: told again with the next one.
@@ -76,6 +106,8 @@ pub(super) struct TypeState {
     /// The nonce of the last push, answered or not.
     pub(super) last_nonce: Option<Nonce>,
     pub(super) held_back_since: Option<Instant>,
+    /// When times to live are to start anew, if any resource has one.
+    pub(super) heartbeat_at: Option<Instant>,
     pub(super) counts: Counts,
     pub(super) last_error: Option<Arc<str>>,
 }
@@ -86,9 +118,9 @@ impl TypeState {
             rules: TypeRules::of(&type_url),
             type_url,
             interest: Interest::default(),
-            held: HashMap::new(),
-            changed: IndexSet::new(),
-            gone: BTreeSet::new(),
+            told: Revision::NONE,
+            odd: HashMap::new(),
+            news: None,
             owed: IndexSet::new(),
             refused_removals: BTreeSet::new(),
             answer_due: false,
@@ -97,71 +129,68 @@ impl TypeState {
             in_flight: None,
             last_nonce: None,
             held_back_since: None,
+            heartbeat_at: None,
             counts: Counts::default(),
             last_error: None,
         }
     }
 
-    /// Compares one name with what the client was told.
-    pub(super) fn note(&mut self, set: &dyn ResourceSet, name: &ResourceName, variant: Variant) {
-        if !self.interest.covers(name.as_str()) {
-            return;
+    /// Nothing is known of the client but what it is subscribed to: every name is to be answered.
+    pub(super) fn is_unsent(&self) -> bool {
+        self.counts.pushes == 0 && self.told == Revision::NONE
+    }
+
+    /// Whether what does not exist can be told: SotW has no way to say it of types that are not whole sets.
+    pub(super) fn tells_removals(&self, variant: Variant) -> bool {
+        variant == Variant::Delta || self.rules.whole_set
+    }
+
+    /// What the client is to be told of a name it is subscribed to and that the ledger knows.
+    pub(super) fn difference(&self, entry: &Entry, variant: Variant) -> Option<Difference> {
+        let odd = self.odd.get(entry.resource.name());
+        if let Some(resource) = entry.present() {
+            let holds = match odd {
+                None => entry.revision <= self.told,
+                Some(odd) => odd.version() == Some(resource.version()),
+            };
+            return (!holds).then_some(Difference::Change);
         }
-        match set.get(&self.type_url, name.as_str()) {
-            Some(resource) => self.note_present(resource),
-            None => self.note_absent(name, variant),
+        let holds = match odd {
+            None => entry.revision > self.told && entry.known_since <= self.told,
+            Some(odd) => odd.version().is_some(),
+        };
+        (holds && self.tells_removals(variant)).then_some(Difference::Removal)
+    }
+
+    /// What the client is to be told of a name that is noted as odd, and the revision of that.
+    pub(super) fn odd_difference(
+        &self,
+        kind: Option<&TypeLedger>,
+        (name, odd): (&ResourceName, &Odd),
+        variant: Variant,
+    ) -> Option<(Difference, Revision)> {
+        match kind.and_then(|kind| kind.entry(name.as_str())) {
+            Some(entry) => self.difference(entry, variant).map(|difference| (difference, entry.revision)),
+            None if self.tells_removals(variant) => odd.version().map(|_| (Difference::Removal, Revision::NONE)),
+            None => None,
         }
     }
 
-    fn note_present(&mut self, resource: &Resource) {
-        self.gone.remove(resource.name());
-        if self.held.get(resource.name()).is_some_and(|h| h.version == *resource.version()) {
-            self.changed.shift_remove(resource.name());
-        } else {
-            self.changed.insert(resource.name().clone());
-        }
+    /// Whether the client refused something that is still in the ledger.
+    pub(super) fn refuses(&self) -> bool {
+        self.odd.values().any(|odd| matches!(odd, Odd::Refused { .. }))
     }
 
-    fn note_absent(&mut self, name: &ResourceName, variant: Variant) {
-        self.changed.shift_remove(name);
-        if variant == Variant::Sotw && !self.rules.whole_set {
-            // Absence cannot be told: the client keeps what it has until it drops the name.
-            self.held.remove(name);
-        } else if self.held.contains_key(name) {
-            self.gone.insert(name.clone());
-        }
-    }
-
-    /// Compares every name.
-    pub(super) fn note_all(&mut self, set: &dyn ResourceSet, variant: Variant) {
-        if self.interest.wildcard {
-            let type_url = self.type_url.clone();
-            set.for_each(&type_url, &mut |resource| self.note_present(resource));
-        } else {
-            let names: Vec<ResourceName> = self.interest.names.iter().cloned().collect();
-            for name in &names {
-                self.note(set, name, variant);
-            }
-        }
-        let absent = |n: &&ResourceName| set.get(&self.type_url, n.as_str()).is_none();
-        let vanished: Vec<ResourceName> = self.held.keys().filter(absent).cloned().collect();
-        for name in &vanished {
-            self.note_absent(name, variant);
-        }
+    pub(super) fn is_refused(&self, name: &str) -> bool {
+        matches!(self.odd.get(name), Some(Odd::Refused { .. }))
     }
 
     /// Forgets names that are no longer subscribed.
     pub(super) fn forget_uncovered(&mut self) {
         let interest = &self.interest;
-        self.held.retain(|name, _| interest.covers(name.as_str()));
-        self.changed.retain(|name| interest.covers(name.as_str()));
-        self.gone.retain(|name| interest.covers(name.as_str()));
+        self.odd.retain(|name, _| interest.covers(name.as_str()));
         self.owed.retain(|name| interest.covers(name.as_str()));
         self.refused_removals.retain(|name| interest.covers(name.as_str()));
-    }
-
-    /// Whether anything waits to be sent or answered.
-    pub(super) fn is_settled(&self) -> bool {
-        self.changed.is_empty() && self.gone.is_empty() && self.in_flight.is_none()
+        self.news = None;
     }
 }

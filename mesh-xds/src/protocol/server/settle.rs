@@ -1,0 +1,91 @@
+//! Answers to pushes.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    Event, Sent, ServerStream,
+    ledger::{Ledger, Revision},
+    sharing::Sharing,
+    state::{InFlight, Odd, TypeState},
+};
+use crate::protocol::Variant;
+
+impl ServerStream {
+    /// Up to where the client has accepted all that changed: it holds nothing older any more. Removals that it has not been
+    /// told do not count, and neither does what it was sent first: before that it held nothing.
+    ///
+    /// What other streams are told to wait for: see [`ServerStream::poll`].
+    pub fn accepted(&mut self, ledger: &Ledger) -> Revision {
+        let variant = self.variant;
+        self.types.iter_mut().map(|t| t.accepted(ledger, variant)).min().unwrap_or(Revision::MAX).min(ledger.revision())
+    }
+}
+
+impl TypeState {
+    fn accepted(&mut self, ledger: &Ledger, variant: Variant) -> Revision {
+        let news = self.look(ledger, variant);
+        if self.resumed {
+            // It may hold anything, until it has been told what differs.
+            let nothing_to_tell = !self.is_unsent() && news.is_empty() && !self.answer_due && self.owed.is_empty();
+            return if nothing_to_tell { Revision::MAX } else { Revision::NONE };
+        }
+        if self.is_unsent() {
+            return Revision::MAX;
+        }
+        let unsent = if news.changes { self.told } else { Revision::MAX };
+        let in_flight = self.in_flight.as_ref().filter(|flight| !flight.cold && !flight.content.resources.is_empty());
+        let unanswered = in_flight.map_or(Revision::MAX, |flight| flight.from);
+        let refused = self.odd.values().filter_map(|odd| match odd {
+            Odd::Refused { since, .. } => Some(*since),
+            _ => None,
+        });
+        refused.fold(unsent.min(unanswered), Revision::min)
+    }
+
+    /// The push in flight was answered.
+    pub(super) fn settle(
+        &mut self,
+        error: Option<&str>,
+        ledger: &Ledger,
+        sharing: &Sharing,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) {
+        let Some(flight) = self.in_flight.take() else { return };
+        self.news = None;
+        sharing.names(&mut self.interest.names);
+        match error {
+            Some(message) => self.refused(flight, Arc::from(message), ledger, events),
+            None => {
+                self.counts.acks += 1;
+                self.last_error = None;
+                let after = now.saturating_duration_since(flight.sent_at);
+                events.push_back(Event::Acked { type_url: self.type_url.clone(), nonce: flight.nonce, after });
+            }
+        }
+    }
+
+    fn refused(&mut self, flight: InFlight, message: Arc<str>, ledger: &Ledger, events: &mut VecDeque<Event>) {
+        let InFlight { nonce, content, from, .. } = flight;
+        self.counts.nacks += 1;
+        self.last_error = Some(message.clone());
+        for resource in content.resources.iter().filter(|r| self.interest.covers(r.name().as_str())) {
+            let (version, message) = (resource.version().clone(), message.clone());
+            self.odd.insert(resource.name().clone(), Odd::Refused { version, message, since: from });
+        }
+        // A refused removal is neither lost nor said again alone: it goes with the next push, unless the name is back.
+        for name in &content.removed {
+            if self.interest.covers(name.as_str()) && ledger.get(&self.type_url, name.as_str()).is_none() {
+                self.refused_removals.insert(name.clone());
+            }
+        }
+        let sent = content.resources.iter().map(|r| Sent { name: r.name().clone(), version: Some(r.version().clone()) });
+        let gone = content.removed.iter().map(|name| Sent { name: name.clone(), version: None });
+        let resources = sent.chain(gone).collect();
+        events.push_back(Event::Nacked { type_url: self.type_url.clone(), nonce, message, resources });
+    }
+}
