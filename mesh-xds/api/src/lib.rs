@@ -9,6 +9,7 @@
 //! - [`any`]: packing and unpacking.
 //! - [`json`]: JSON and YAML in protobuf's canonical mapping, both ways, `Any` expanded.
 //! - [`descriptor_pool`]: the same set for reflection, with the `validate.rules` options kept.
+//! - [`validate`]: those rules, enforced on encoded messages.
 //! - [`type_url`]: names of resource types.
 //!
 //! It is data and codecs only: no protocol and no policy. See `mesh-xds` and `mesh-proxy` for those.
@@ -17,6 +18,7 @@ pub mod any;
 mod descriptors;
 pub mod json;
 pub mod type_url;
+pub mod validate;
 
 pub use descriptors::{DESCRIPTOR_SET, descriptor_pool};
 pub use type_url::TypeUrl;
