@@ -1,8 +1,10 @@
 //! What the whole-mesh tests share: real peers, processes, and waiting for what must come true.
 
+pub mod breach;
 pub mod client;
 pub mod control_plane;
 pub mod demo;
+pub mod file_envoy;
 pub mod peer;
 pub mod process;
 pub mod wait;
