@@ -20,11 +20,13 @@
 
 mod authorize;
 mod csds;
+mod fetch;
 mod limits;
 mod listen;
 mod metrics;
 mod observe;
 mod peer;
+mod rest;
 mod services;
 mod status;
 mod stream;
@@ -111,6 +113,20 @@ impl XdsServer {
     /// Adds every discovery service to a server that has others besides.
     pub fn add_to(&self, builder: &mut tonic::service::RoutesBuilder) {
         services::add_all(&self.inner, builder);
+    }
+
+    /// Fetch by REST and JSON, for clients whose `ApiConfigSource.api_type` is `REST`: `POST /v3/discovery:clusters`, and
+    /// `endpoints`, `listeners`, `routes`, `secrets`, `extension_configs`, `runtime`, as the protocol page's "REST-JSON
+    /// polling subscriptions" has it. To be merged with others, or served by [`serve`] (it converts into
+    /// [`tonic::service::Routes`]) with [`ListenConfig::http1`] for clients that do not speak HTTP/2.
+    ///
+    /// Each question is decided on as a stream is. One whose `version_info` names what it would be sent is answered with
+    /// `304`. A refusal is a `google.rpc.Status` in JSON. There is no answer to an answer here: a client that refuses what
+    /// it gets asks again, and nobody hears of it. A view that is made for its clients ([`crate::store::FilledViews`]) and
+    /// has no stream is made anew for each question.
+    #[must_use]
+    pub fn rest_router(&self) -> axum::Router {
+        rest::router(&self.inner)
     }
 
     /// Adds CSDS, which tells whoever reaches it what every client holds, but for the content of secrets. It belongs on a

@@ -1,6 +1,7 @@
 //! What the whole-mesh tests share: real peers, processes, and waiting for what must come true.
 
 pub mod breach;
+pub mod bootstrapped;
 pub mod client;
 pub mod control_plane;
 pub mod demo;

@@ -35,6 +35,17 @@ pub enum ParseError {
     },
 }
 
+/// Why a message cannot be written without loss.
+#[derive(Debug, thiserror::Error)]
+#[error("{type_url} has no JSON form: {reason}")]
+#[non_exhaustive]
+pub struct WriteError {
+    /// The type of the outer message.
+    pub type_url: String,
+    /// What is in the way: mostly the type of an `Any` within.
+    pub reason: String,
+}
+
 /// Reads YAML (of which JSON is a part) into a [`serde_json::Value`].
 ///
 /// # Errors
@@ -65,6 +76,17 @@ pub fn from_value<M: Message + Name + Default>(value: &serde_json::Value) -> Res
     dynamic.transcode_to().map_err(|e| ParseError::Mismatch { type_name: M::full_name(), reason: e.to_string() })
 }
 
+/// As [`from_value`], but fields that are not known are passed over, as in the binary form: for messages of a peer that may
+/// be newer.
+///
+/// # Errors
+/// [`ParseError`] if a known field does not fit.
+pub fn from_peer_value<M: Message + Name + Default>(value: &serde_json::Value) -> Result<M, ParseError> {
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let dynamic = dynamic_with_options(&M::full_name(), value, &options)?;
+    dynamic.transcode_to().map_err(|e| ParseError::Mismatch { type_name: M::full_name(), reason: e.to_string() })
+}
+
 /// Reads an object with an `@type` into an [`Any`].
 ///
 /// # Errors
@@ -78,9 +100,17 @@ pub fn any_from_value(value: &serde_json::Value) -> Result<Any, ParseError> {
 }
 
 fn dynamic_from_value(name: &str, value: &serde_json::Value) -> Result<DynamicMessage, ParseError> {
+    dynamic_with_options(name, value, &DeserializeOptions::new())
+}
+
+fn dynamic_with_options(
+    name: &str,
+    value: &serde_json::Value,
+    options: &DeserializeOptions,
+) -> Result<DynamicMessage, ParseError> {
     let descriptor =
         descriptor_pool().get_message_by_name(name).ok_or_else(|| ParseError::UnknownType(name.to_owned()))?;
-    DynamicMessage::deserialize_with_options(descriptor, value, &DeserializeOptions::new())
+    DynamicMessage::deserialize_with_options(descriptor, value, options)
         .map_err(|e| ParseError::Mismatch { type_name: name.to_owned(), reason: e.to_string() })
 }
 
@@ -103,6 +133,29 @@ pub fn any_to_value(any: &Any) -> serde_json::Value {
         }
     }
     serde_json::Value::Object(out)
+}
+
+/// Writes an [`Any`] for a machine to read: expanded, or not at all.
+///
+/// # Errors
+/// [`WriteError`] if the message, or an `Any` within it, is of a type this crate does not know, or malformed.
+pub fn any_to_peer_value(any: &Any) -> Result<serde_json::Value, WriteError> {
+    let fail = |reason: String| WriteError { type_url: any.type_url.clone(), reason };
+    let name = any.type_url.rsplit('/').next().unwrap_or_default();
+    let descriptor = descriptor_pool().get_message_by_name(name).ok_or_else(|| fail("its type is unknown".into()))?;
+    let message = DynamicMessage::decode(descriptor, any.value.as_ref()).map_err(|e| fail(e.to_string()))?;
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    let value = message.serialize_with_options(serde_json::value::Serializer, &options);
+    let mut out = serde_json::Map::new();
+    out.insert("@type".into(), any.type_url.clone().into());
+    match value.map_err(|e| fail(e.to_string()))? {
+        serde_json::Value::Object(fields) => out.extend(fields),
+        // Well-known types that are no object have their value beside the type.
+        other => {
+            out.insert("value".into(), other);
+        }
+    }
+    Ok(serde_json::Value::Object(out))
 }
 
 fn bytes_to_value(name: &str, bytes: &[u8]) -> serde_json::Value {
@@ -253,6 +306,26 @@ load_assignment: {cluster_name: a}
         let config = &json["filter_chains"][0]["filters"][0]["typed_config"];
         assert_eq!(config["type_url"], "type.googleapis.com/acme.X");
         assert_eq!(config["value"]["base64"], "AQI=");
+    }
+
+    #[test]
+    fn a_peer_is_written_everything_or_nothing() {
+        let cluster = crate::any::pack(&Cluster { name: "a".into(), ..Default::default() });
+        assert_eq!(any_to_peer_value(&cluster).unwrap()["name"], "a");
+        let foreign = Any { type_url: "type.googleapis.com/acme.X".into(), value: vec![1, 2].into() };
+        assert!(any_to_peer_value(&foreign).unwrap_err().to_string().contains("acme.X"));
+        let config_type = Some(ConfigType::TypedConfig(foreign));
+        let filters = vec![Filter { name: "f".into(), config_type }];
+        let filter_chains = vec![FilterChain { filters, ..Default::default() }];
+        let outer = crate::any::pack(&Listener { filter_chains, ..Default::default() });
+        assert!(any_to_peer_value(&outer).unwrap_err().to_string().contains("acme.X"));
+    }
+
+    #[test]
+    fn a_newer_peer_is_understood() {
+        let read = from_peer_value::<Node>(&serde_json::json!({"id": "n", "of_next_year": {"x": 1}})).unwrap();
+        assert_eq!(read.id, "n");
+        assert!(from_peer_value::<Node>(&serde_json::json!({"id": 1})).is_err());
     }
 
     #[test]

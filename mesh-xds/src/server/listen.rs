@@ -31,6 +31,8 @@ pub struct ListenConfig {
     pub max_connections: usize,
     /// gRPC streams per connection. Default 128.
     pub max_streams_per_connection: u32,
+    /// Whether HTTP/1.1 is spoken too, as REST clients do. gRPC needs HTTP/2. Default no.
+    pub http1: bool,
     /// How long a TLS handshake may take. Default 10 s.
     pub handshake_timeout: Duration,
     /// HTTP/2 pings on a silent connection: how often. Default 30 s.
@@ -49,6 +51,7 @@ impl Default for ListenConfig {
         Self {
             max_connections: 10_000,
             max_streams_per_connection: 128,
+            http1: false,
             handshake_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
@@ -61,7 +64,7 @@ impl Default for ListenConfig {
 /// Waiting after a failed accept: file descriptors may be short.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves `routes` on `listener`, through TLS if `tls` is given (its ALPN must offer `h2`; whether client certificates are
+/// Serves `routes` on `listener`, through TLS if `tls` is given (its ALPN must offer `h2`, and `http/1.1` if that is spoken; whether client certificates are
 /// asked for is its business), until `shutdown` resolves. Then no connection is taken any more, and open ones get
 /// [`ListenConfig::drain_timeout`] to end.
 ///
@@ -81,6 +84,7 @@ pub async fn serve(
     let (stopping, stopped) = tokio::sync::oneshot::channel();
     let serving = tonic::transport::Server::builder()
         .max_concurrent_streams(config.max_streams_per_connection)
+        .accept_http1(config.http1)
         .http2_keepalive_interval(Some(config.keepalive))
         .http2_keepalive_timeout(Some(config.keepalive_timeout))
         .add_routes(routes)

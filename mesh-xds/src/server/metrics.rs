@@ -41,6 +41,10 @@ counters! {
     streams_refused,
     /// Requests taken.
     requests,
+    /// Single questions taken, by gRPC's unary form or by REST.
+    fetches,
+    /// Of these, answered with "not modified".
+    fetches_unchanged,
     /// Pushes sent.
     pushes,
     /// Resources in them.

@@ -42,6 +42,15 @@ pub enum StreamEvent {
         /// What it was told.
         reason: String,
     },
+    /// A client asked once, by gRPC's unary form or by REST, and was answered. The only event of such a stream.
+    Fetched {
+        /// The type.
+        type_url: TypeUrl,
+        /// Resources that are visible to it.
+        resources: usize,
+        /// It had them already, and was told so.
+        unchanged: bool,
+    },
     /// A push was refused.
     Nacked(Nack),
     /// Anything else of the protocol.

@@ -1,6 +1,6 @@
 //! The generated services, all over the same stream.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt};
 use mesh_xds_api::envoy::{
@@ -25,14 +25,12 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Inner, PeerInfo,
+    fetch::{self, Fetched},
     stream::{self, Kind, PUSH_QUEUE},
 };
 use crate::{
     Node, TypeUrl,
-    protocol::{
-        Push, Request as Normal, Variant,
-        server::{Revision, ServerStream, Violation},
-    },
+    protocol::{Push, Request as Normal, Variant},
 };
 
 type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -110,26 +108,15 @@ impl Service {
         Response::new(Box::pin(ReceiverStream::new(pushes).map(move |push| push.map(encode))))
     }
 
-    /// The unary form: what a new SotW stream would be sent first.
+    /// The unary form.
     async fn fetch(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
         let peer = peer_of(&request);
         let mut message = request.into_inner();
-        let node = message.node.take().map(Node::from).unwrap_or_default();
-        let mut request = Normal::from(message);
-        if let Some(only) = &self.only {
-            request.type_url = only.clone();
-        }
-        let (_, view) = stream::admit(&self.inner, Variant::Sotw, &peer, node).await?;
-        let mut core = ServerStream::new(Variant::Sotw, self.inner.nonce_seed, self.inner.limits.stream.clone());
-        let now = Instant::now();
-        let push = view.read(|ledger| {
-            core.handle(&request, ledger, now)?;
-            Ok::<_, Violation>(core.poll(ledger, Revision::MAX, now))
-        });
-        match push {
-            Ok(Some(push)) => Ok(Response::new(push.into_sotw())),
-            Ok(None) => Err(Status::invalid_argument("the request asks for nothing")),
-            Err(violation) => Err(Status::invalid_argument(violation.to_string())),
+        // gRPC has no way to say that nothing changed.
+        message.version_info.clear();
+        match fetch::fetch(&self.inner, self.only.as_ref(), &peer, message).await? {
+            Fetched::Push(push) => Ok(Response::new(push.into_sotw())),
+            Fetched::Unchanged => Err(Status::internal("a fetch without a version is always answered")),
         }
     }
 }

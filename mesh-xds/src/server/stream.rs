@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::{
     Inner, PeerInfo, StreamEvent, StreamInfo,
+    fetch::set_type,
     limits::RequestRate,
     metrics::add,
     status::Entry,
@@ -208,14 +209,7 @@ impl Session {
         let now = Instant::now();
         self.rate.take(now);
         add(&self.inner.metrics.requests, 1);
-        if let Some(only) = &self.only {
-            if request.type_url.as_str().is_empty() {
-                request.type_url = only.clone();
-            } else if request.type_url != *only {
-                let reason = format!("this service has {only}, not {}", request.type_url);
-                return Err(self.violation(&reason));
-            }
-        }
+        set_type(&mut request, self.only.as_ref()).map_err(|code| self.violation(code.message()))?;
         let entry = self.entry.clone();
         let mut core = entry.core.lock();
         let handled = self.follower.read(&mut core, now, |core, ledger, _| core.handle(&request, ledger, now));
