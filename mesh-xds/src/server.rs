@@ -18,6 +18,7 @@
 //! A slow client costs its protocol state and one push; what changes meanwhile is merged. Debouncing is the producer's
 //! business: each update of a view is pushed at once to whoever is ready.
 
+mod age;
 mod authorize;
 mod csds;
 mod fetch;

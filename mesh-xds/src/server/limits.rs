@@ -18,6 +18,16 @@ pub struct ServerLimits {
     pub max_requests_per_second: u32,
     /// How long a push may wait for a client that does not read. The stream is then ended. Default 60 s.
     pub write_timeout: Duration,
+    /// How old a stream may become. It is then ended with `UNAVAILABLE`, the client connects again, to another server
+    /// perhaps, and goes on with what it holds: so that streams spread over servers that were started later. A client
+    /// keeps its connection and comes back on it; for it to really move, set [`ListenConfig::max_connection_age`] to no
+    /// more than this. Load report streams age too. Default `None`: for ever.
+    ///
+    /// [`ListenConfig::max_connection_age`]: super::ListenConfig::max_connection_age
+    pub max_stream_age: Option<Duration>,
+    /// The share of [`ServerLimits::max_stream_age`] by which each stream's age is shortened or prolonged at random, from 0
+    /// to 1, so that streams that began together do not all end together. Default 0.1, as gRPC has it for connections.
+    pub stream_age_jitter: f64,
     /// Bounds of the protocol.
     pub stream: StreamLimits,
 }
@@ -30,6 +40,8 @@ impl Default for ServerLimits {
             first_request_timeout: Duration::from_secs(10),
             max_requests_per_second: 200,
             write_timeout: Duration::from_secs(60),
+            max_stream_age: None,
+            stream_age_jitter: 0.1,
             stream: StreamLimits::default(),
         }
     }

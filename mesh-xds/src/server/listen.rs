@@ -39,6 +39,10 @@ pub struct ListenConfig {
     pub keepalive: Duration,
     /// How long the answer to a ping may take. Default 10 s.
     pub keepalive_timeout: Duration,
+    /// How old a connection may become. It is then asked to end (HTTP/2 `GOAWAY`): streams on it go on, new ones have to
+    /// use another connection, and it closes with its last stream. See
+    /// [`ServerLimits::max_stream_age`](super::ServerLimits::max_stream_age). Default `None`: for ever.
+    pub max_connection_age: Option<Duration>,
     /// How long connections may take to end after shutdown. Default 5 s.
     pub drain_timeout: Duration,
     /// Counts TLS handshakes that failed, for a certificate that does not hold or bytes that are no TLS. A peer that just
@@ -55,6 +59,7 @@ impl Default for ListenConfig {
             handshake_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(30),
             keepalive_timeout: Duration::from_secs(10),
+            max_connection_age: None,
             drain_timeout: Duration::from_secs(5),
             failed_handshakes: Arc::default(),
         }
@@ -82,7 +87,11 @@ pub async fn serve(
     let (sender, connections) = mpsc::channel(16);
     let accepting = tokio::spawn(accept(listener, tls.map(TlsAcceptor::from), config.clone(), sender));
     let (stopping, stopped) = tokio::sync::oneshot::channel();
-    let serving = tonic::transport::Server::builder()
+    let mut server = tonic::transport::Server::builder();
+    if let Some(age) = config.max_connection_age {
+        server = server.max_connection_age(age);
+    }
+    let serving = server
         .max_concurrent_streams(config.max_streams_per_connection)
         .accept_http1(config.http1)
         .http2_keepalive_interval(Some(config.keepalive))

@@ -39,6 +39,8 @@ counters! {
     streams_total,
     /// Streams refused: not allowed, no view, too many, or no first request that can be read.
     streams_refused,
+    /// Streams ended because they had reached their age.
+    streams_aged,
     /// Requests taken.
     requests,
     /// Single questions taken, by gRPC's unary form or by REST.
@@ -61,6 +63,10 @@ counters! {
     stale_nonces,
     /// Changes sent although what they depend on was not acknowledged in time.
     holds_expired,
+    /// Streams of load reports open now.
+    load_streams_open,
+    /// Load reports taken.
+    load_reports,
     /// Streams ended because the client broke the protocol or a limit.
     violations,
     /// Streams ended because the client did not read.

@@ -19,6 +19,7 @@ use tracing::warn;
 use super::{
     Inner, PeerInfo,
     fetch::{Fetched, fetch},
+    stream::STOPPED,
 };
 use crate::{TypeUrl, protocol::Push};
 
@@ -54,7 +55,7 @@ enum Problem {
 
 async fn answer(inner: &Arc<Inner>, type_url: &TypeUrl, request: Request) -> Result<Response, Problem> {
     if inner.stop.is_cancelled() {
-        return Err(Problem::Grpc(Status::unavailable("the server is shutting down")));
+        return Err(Problem::Grpc(Status::unavailable(STOPPED)));
     }
     let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
     check_media_type(&request)?;

@@ -9,7 +9,7 @@ use tonic::{Code as GrpcCode, Status as Code};
 use tracing::{info, warn};
 
 use super::{
-    Inner, PeerInfo, StreamEvent, StreamInfo,
+    Inner, PeerInfo, StreamEvent, StreamInfo, age,
     fetch::set_type,
     limits::RequestRate,
     metrics::add,
@@ -30,6 +30,9 @@ pub(super) const PUSH_QUEUE: usize = 2;
 
 /// The client feature by which a client says that it knows of times to live.
 const TTL_FEATURE: &str = "xds.config.supports-resource-ttl";
+/// Why streams end that are to begin again, elsewhere perhaps.
+pub(super) const STOPPED: &str = "the server is shutting down";
+pub(super) const AGED: &str = "the stream has reached its age; connect again";
 
 /// Why a stream has ended whose client was told more, and the log too.
 const VIOLATED: &str = "protocol violated";
@@ -53,6 +56,8 @@ struct Session {
     rate: RequestRate,
     /// A push the transport has no room for yet, and since when.
     pending: Option<(Push, Instant)>,
+    /// When the stream has reached its age.
+    end: Option<Instant>,
     _view: ViewHandle,
 }
 
@@ -86,15 +91,14 @@ pub(super) async fn run(
     requests: impl Stream<Item = Incoming> + Send + 'static,
     pushes: mpsc::Sender<Result<Push, Code>>,
 ) {
-    let stop = inner.stop.clone();
+    let patience = inner.limits.write_timeout;
     let outcome = tokio::select! {
-        () = stop.cancelled() => Err(Code::unavailable("the server is shutting down")),
         () = pushes.closed() => return,
         outcome = admit_and_serve(inner, kind, peer, requests, &pushes) => outcome,
     };
     if let Err(code) = outcome {
-        // A client that does not read does not get the reason either.
-        let _ = pushes.try_send(Err(code));
+        // Behind what is on its way already. A client that does not read does not get the reason either.
+        let _ = tokio::time::timeout(patience, pushes.send(Err(code))).await;
     }
 }
 
@@ -106,17 +110,27 @@ async fn admit_and_serve(
     pushes: &mpsc::Sender<Result<Push, Code>>,
 ) -> Result<(), Code> {
     // Who it is nobody knows before the first request.
-    let turned_away = |code| refuse(&inner, &stream_info(&inner, kind.variant, &peer, Node::default()), code);
+    let variant = kind.variant;
+    let turned_away = |code| refuse(&inner, &stream_info(&inner, variant, &peer, Node::default()), code);
     let _open = Open::new(&inner).map_err(turned_away)?;
     let mut requests = Box::pin(requests);
-    let first = tokio::time::timeout(inner.limits.first_request_timeout, requests.next());
-    let (node, request) = match first.await {
-        Err(_) => return Err(turned_away(Code::deadline_exceeded("no request came"))),
-        Ok(None) => return Ok(()),
-        Ok(Some(Ok(first))) => first,
-        Ok(Some(Err(code))) => return Err(bad_message(&inner, &code).map_or(code, turned_away)),
+    let admitting = async {
+        let first = tokio::time::timeout(inner.limits.first_request_timeout, requests.next());
+        let (node, request) = match first.await {
+            Err(_) => return Err(turned_away(Code::deadline_exceeded("no request came"))),
+            Ok(None) => return Ok(None),
+            Ok(Some(Ok(first))) => first,
+            Ok(Some(Err(code))) => return Err(bad_message(&inner, &code).map_or(code, turned_away)),
+        };
+        let session = Session::admit(&inner, kind, peer.clone(), node.unwrap_or_default()).await?;
+        Ok(Some((session, request)))
     };
-    let mut session = Session::admit(&inner, kind, peer, node.unwrap_or_default()).await?;
+    let admitted = tokio::select! {
+        biased;
+        () = inner.stop.cancelled() => Err(turned_away(Code::unavailable(STOPPED))),
+        admitted = admitting => admitted,
+    };
+    let Some((mut session, request)) = admitted? else { return Ok(()) };
     let _registered = inner.status.register(session.entry.clone());
     let ending = Ending { entry: session.entry.clone(), inner: inner.clone(), reason: "the client went away".into() };
     tell(&inner, &session.entry.info, &StreamEvent::Connected);
@@ -133,8 +147,7 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         let info = &self.entry.info;
-        let stopped = self.inner.stop.is_cancelled();
-        let reason = if stopped { "the server is shutting down".into() } else { std::mem::take(&mut self.reason) };
+        let reason = std::mem::take(&mut self.reason);
         info!(node = info.node.id().as_str(), stream = info.id, reason, "xDS stream closed");
         self.inner.observer.observe(info, &StreamEvent::Disconnected { reason });
     }
@@ -157,6 +170,7 @@ impl Session {
             only: kind.only,
             rate: RequestRate::new(inner.limits.max_requests_per_second, Instant::now()),
             pending: None,
+            end: age::end(&inner.limits, Instant::now(), rand::random()),
             _view: view,
         })
     }
@@ -177,7 +191,17 @@ impl Session {
                 return Err(code);
             }
             let timers = self.advance();
+            let inner = self.inner.clone();
             tokio::select! {
+                () = inner.stop.cancelled() => {
+                    ending.reason = STOPPED.into();
+                    return Err(self.leave(pushes, STOPPED).await);
+                }
+                () = sleep_until(self.end), if self.end.is_some() => {
+                    add(&self.inner.metrics.streams_aged, 1);
+                    ending.reason = AGED.into();
+                    return Err(self.leave(pushes, AGED).await);
+                }
                 permit = pushes.reserve(), if self.pending.is_some() => {
                     if let (Ok(permit), Some((push, _))) = (permit, self.pending.take()) {
                         permit.send(Ok(push));
@@ -202,6 +226,15 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Sends what has been made, and gives what the client is told then.
+    async fn leave(&mut self, pushes: &mpsc::Sender<Result<Push, Code>>, reason: &str) -> Code {
+        if let Some((push, since)) = self.pending.take() {
+            let by = since + self.inner.limits.write_timeout;
+            let _ = tokio::time::timeout_at(by.into(), pushes.send(Ok(push))).await;
+        }
+        Code::unavailable(reason)
     }
 
     /// Takes a request into the core.
@@ -284,7 +317,7 @@ struct Timers {
     write_by: Option<Instant>,
 }
 
-async fn sleep_until(at: Option<Instant>) {
+pub(super) async fn sleep_until(at: Option<Instant>) {
     if let Some(at) = at {
         tokio::time::sleep_until(at.into()).await;
     }
@@ -346,7 +379,7 @@ fn bad_message(inner: &Inner, code: &Code) -> Option<Code> {
 }
 
 /// What the client is told.
-fn refusal_code(refusal: &Refusal) -> Code {
+pub(super) fn refusal_code(refusal: &Refusal) -> Code {
     let reason = refusal.to_string();
     match refusal {
         Refusal::Denied(_) => Code::permission_denied(reason),
@@ -354,3 +387,6 @@ fn refusal_code(refusal: &Refusal) -> Code {
         Refusal::NotReady(_) => Code::unavailable(reason),
     }
 }
+
+#[cfg(test)]
+mod tests;
