@@ -24,6 +24,7 @@ mod csds;
 mod fetch;
 mod limits;
 mod listen;
+mod load;
 mod metrics;
 mod observe;
 mod peer;
@@ -44,6 +45,9 @@ pub use self::{
     authorize::{AllowAll, NodeIdentity, StreamAuthorizer},
     limits::ServerLimits,
     listen::{ListenConfig, serve},
+    load::{
+        LoadClusters, LoadObserver, LoadReporter, LoadReporting, LoadSettings, LoadTotal, LoadTotals, NoLoadObserver,
+    },
     metrics::{Metrics, MetricsSnapshot},
     observe::{Nack, NackedResource, NoObserver, Observer, StreamEvent},
     peer::PeerInfo,
@@ -136,6 +140,15 @@ impl XdsServer {
         csds::add(&self.inner, builder);
     }
 
+    /// Adds LRS, which takes what clients report of their load. Clients are decided on by this server's authorizer, and
+    /// bound by its limits.
+    ///
+    /// Where clients find it is their configuration's business: `cluster_manager.load_stats_config` in Envoy's bootstrap,
+    /// `lrs_server` in a cluster for gRPC.
+    pub fn add_load_reporting_to(&self, builder: &mut tonic::service::RoutesBuilder, reporting: LoadReporting) {
+        load::add(&self.inner, reporting, builder);
+    }
+
     /// What each client holds.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -148,7 +161,8 @@ impl XdsServer {
         self.inner.metrics.snapshot()
     }
 
-    /// Ends every stream (`UNAVAILABLE`: clients try again, elsewhere perhaps) and lets no new one in.
+    /// Ends every stream (`UNAVAILABLE`: clients try again, elsewhere perhaps) and lets no new one in. A push that was made
+    /// is sent before.
     pub fn shutdown(&self) {
         self.inner.stop.cancel();
     }

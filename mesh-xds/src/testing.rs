@@ -5,12 +5,16 @@
 #[cfg(feature = "client")]
 mod connect;
 #[cfg(feature = "server")]
+mod load;
+#[cfg(feature = "server")]
 mod observer;
 #[cfg(feature = "server")]
 mod server;
 
 #[cfg(feature = "client")]
 pub use connect::connect_suite;
+#[cfg(feature = "server")]
+pub use load::RecordingLoadObserver;
 #[cfg(feature = "server")]
 pub use observer::RecordingObserver;
 #[cfg(feature = "server")]

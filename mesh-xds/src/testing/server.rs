@@ -6,7 +6,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     Node,
-    server::{ListenConfig, PeerInfo, ServerBuilder, StreamAuthorizer, XdsServer, serve},
+    server::{ListenConfig, LoadReporting, PeerInfo, ServerBuilder, StreamAuthorizer, XdsServer, serve},
     store::{Attach, Refusal, ViewSource},
 };
 
@@ -24,12 +24,27 @@ impl TestServer {
     /// # Errors
     /// If there is no free port.
     pub async fn start(builder: ServerBuilder) -> io::Result<Self> {
+        Self::start_as(builder, None).await
+    }
+
+    /// Starts one that takes load reports too.
+    ///
+    /// # Errors
+    /// If there is no free port.
+    pub async fn start_with_load(builder: ServerBuilder, reporting: LoadReporting) -> io::Result<Self> {
+        Self::start_as(builder, Some(reporting)).await
+    }
+
+    async fn start_as(builder: ServerBuilder, reporting: Option<LoadReporting>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let server = builder.build();
         let mut routes = tonic::service::Routes::builder();
         server.add_to(&mut routes);
         server.add_status_to(&mut routes);
+        if let Some(reporting) = reporting {
+            server.add_load_reporting_to(&mut routes, reporting);
+        }
         let config = ListenConfig { drain_timeout: Duration::from_millis(50), ..Default::default() };
         let serving = tokio::spawn(serve(listener, None, routes.routes(), config, server.stopped()));
         Ok(Self { server, address, _serving: serving })
