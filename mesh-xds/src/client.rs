@@ -46,7 +46,7 @@ pub use self::{
     watch::{Rejection, Update, Watch, WatchEvent},
 };
 use self::{shared::Handle, shared::Shared};
-pub use crate::protocol::client::TypeStatus;
+pub use crate::protocol::client::{Source, TypeStatus};
 use crate::{
     TypeUrl,
     protocol::{Subscription, Variant, client::ClientState},
@@ -159,7 +159,8 @@ impl<C: Connect> ClientBuilder<C> {
     }
 
     /// The client, and the future that makes it work.
-    pub fn build(self) -> (Client, Driver) {
+    pub fn build(mut self) -> (Client, Driver) {
+        declare_features(&mut self.node, self.config.variant);
         let shared = Arc::new(Shared::new(ClientState::new(self.config.variant), &self.config));
         let client = Client { handle: Arc::new(Handle { shared: shared.clone() }) };
         (client, Driver::new(shared, self.node, Arc::new(self.connect), self.config))
@@ -174,5 +175,18 @@ impl<C: Connect> ClientBuilder<C> {
         let (client, driver) = self.build();
         tokio::spawn(driver.run());
         client
+    }
+}
+
+/// What the client can do, for servers that ask ("TTL" in the protocol's text).
+fn declare_features(node: &mut NodeMessage, variant: Variant) {
+    let features: &[&str] = match variant {
+        Variant::Delta => &["xds.config.supports-resource-ttl"],
+        Variant::Sotw => &["xds.config.supports-resource-ttl", "xds.config.supports-resource-in-sotw"],
+    };
+    for feature in features {
+        if !node.client_features.iter().any(|f| f == feature) {
+            node.client_features.push((*feature).to_owned());
+        }
     }
 }

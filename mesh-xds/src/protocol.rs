@@ -27,7 +27,7 @@ mod push;
 mod rules;
 pub mod server;
 
-pub use message::{DecodeError, Request, Response};
+pub use message::{DecodeError, Heartbeat, Request, Response};
 pub use push::{Content, Push};
 pub use rules::TypeRules;
 

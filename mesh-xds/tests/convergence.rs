@@ -176,7 +176,7 @@ impl World {
             Variant::Sotw => Response::from_sotw(wire::DiscoveryResponse::decode(&*bytes).unwrap()),
             Variant::Delta => Response::from_delta(wire::DeltaDiscoveryResponse::decode(&*bytes).unwrap()),
         };
-        self.client.handle(response.unwrap());
+        self.client.handle(response.unwrap(), self.now);
     }
 
     fn judge(&mut self, type_url: &TypeUrl) {

@@ -170,7 +170,7 @@ impl Driver {
             Ok(response) => {
                 debug!(type_url = %response.type_url, added = response.resources.len(), nonce = %response.nonce,
                     "xDS response");
-                core.state.handle(response);
+                core.state.handle(response, Instant::now());
             }
             Err(error) => {
                 warn!(type_url = %error.type_url, %error, "xDS response refused: unreadable");

@@ -91,7 +91,7 @@ impl Shared {
     }
 
     pub(super) fn answer(&self, type_url: &TypeUrl, id: UpdateId, verdict: Verdict) {
-        self.change(|core| core.state.answer(type_url, id, verdict));
+        self.change(|core| _ = core.state.answer(type_url, id, verdict));
     }
 }
 
@@ -136,6 +136,7 @@ impl Core {
 
     /// Puts what the protocol core has for its consumers into their slots.
     pub(super) fn deliver(&mut self, now: Instant) {
+        self.state.handle_timeout(now);
         while let Some(update) = self.state.poll_update() {
             match self.slots.get_mut(&update.type_url) {
                 Some(slot) => {
@@ -143,7 +144,7 @@ impl Core {
                     slot.ready.notify_one();
                 }
                 // Nobody watches any more: let the server go on.
-                None => self.state.answer(&update.type_url.clone(), update.id, Verdict::Accepted),
+                None => _ = self.state.answer(&update.type_url, update.id, Verdict::Accepted),
             }
         }
         while let Some(overdue) = self.state.poll_overdue(now) {

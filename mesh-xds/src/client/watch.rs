@@ -12,7 +12,7 @@ use crate::{
     Resource, ResourceName, TypeUrl,
     protocol::{
         Subscription,
-        client::{Update as Inner, Verdict},
+        client::{Source, Update as Inner, Verdict},
     },
 };
 
@@ -130,6 +130,12 @@ impl Update {
     #[must_use]
     pub fn type_url(&self) -> &TypeUrl {
         &self.inner.type_url
+    }
+
+    /// Who says so.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.inner.source
     }
 
     /// Resources that are new or changed.

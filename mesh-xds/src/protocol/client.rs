@@ -4,12 +4,16 @@
 //! watch / subscribe / unsubscribe ─┐                        ┌─► poll(): next Request, by order of types
 //! connected / disconnected ────────┼──►  ClientState  ──────┼─► poll_update(): one Update per type at a time
 //! handle(Response) ────────────────┤                        └─► poll_overdue(): names nobody answered in time
-//! answer(Verdict) ─────────────────┘
+//! answer(Verdict), handle_timeout ─┘
 //! ```
 //!
 //! Updates have one form in both variants: what is new or changed, and what is gone. Each must be answered with a
 //! [`Verdict`], which becomes the acknowledgement or the refusal; the next update of the type waits for it.
+//!
+//! A resource with a time to live (`Resource.ttl`) is told as removed when that has passed without a word of it from the
+//! server ("TTL" in the protocol's text). A heartbeat, or the same version again, prolongs it and is no update.
 
+mod held;
 mod requests;
 mod state;
 mod updates;
@@ -34,10 +38,22 @@ pub struct Update {
     pub id: UpdateId,
     /// The type.
     pub type_url: TypeUrl,
+    /// Who says so.
+    pub source: Source,
     /// New or changed resources.
     pub added: Vec<Resource>,
     /// Names that do not exist, or no longer.
     pub removed: Vec<ResourceName>,
+}
+
+/// Where an update comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// The server said so.
+    Server,
+    /// Times to live have ended.
+    Expiry,
 }
 
 /// The consumer's answer to an [`Update`].
@@ -155,11 +171,17 @@ impl ClientState {
         self.types.iter_mut().for_each(TypeState::reset_stream);
     }
 
-    /// Takes a response. One of a type never watched is dropped.
-    pub fn handle(&mut self, response: Response) {
+    /// Takes a response, received at `now`. One of a type never watched is dropped.
+    pub fn handle(&mut self, response: Response, now: Instant) {
         if let Some(state) = self.state_mut(&response.type_url) {
-            state.queue.push_back(Queued::Response(response));
+            state.queue.push_back(Queued::Response { response, at: now });
         }
+    }
+
+    /// Ends what has a time to live up to `now`. Call it at [`ClientState::poll_timeout`] and before
+    /// [`ClientState::poll_update`], which then tells of it.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.types.iter_mut().for_each(|t| t.held.lapse(now));
     }
 
     /// Takes a response that could not be read: it will be refused, in its turn.
@@ -175,7 +197,7 @@ impl ClientState {
         self.types.iter().any(|t| t.queue.len() >= MAX_QUEUED)
     }
 
-    /// When [`ClientState::poll_overdue`] should be called.
+    /// When [`ClientState::handle_timeout`] and [`ClientState::poll_overdue`] should be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.types.iter().filter_map(TypeState::next_deadline).min()

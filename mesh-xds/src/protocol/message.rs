@@ -1,13 +1,13 @@
 //! The normal form of both variants' messages, and the way to and from the wire.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use mesh_xds_api::{
     envoy::service::discovery::v3 as proto,
     google::rpc::Status,
 };
 
-use crate::{NameError, Nonce, Resource, ResourceName, TypeUrl, Version};
+use crate::{Nonce, Resource, ResourceName, TypeUrl, Version};
 
 /// gRPC's `INVALID_ARGUMENT`: the code of a refusal.
 const INVALID_ARGUMENT: i32 = 3;
@@ -42,8 +42,21 @@ pub struct Response {
     pub version: Version,
     /// The resources.
     pub resources: Vec<Resource>,
+    /// Resources that come without content: only their time to live starts anew.
+    pub heartbeats: Vec<Heartbeat>,
     /// Delta: names that do not exist, or no longer.
     pub removed: Vec<ResourceName>,
+}
+
+/// A `envoy.service.discovery.v3.Resource` without content ("TTL" in the protocol's text).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The name.
+    pub name: ResourceName,
+    /// The version it speaks of. May be empty in SotW: then it is the response's.
+    pub version: Version,
+    /// How long the resource may be kept from now on; `None`: for ever.
+    pub ttl: Option<Duration>,
 }
 
 /// A response that cannot be read. It is to be refused as a whole, under its nonce.
@@ -129,32 +142,67 @@ impl Response {
     /// [`DecodeError`] if a resource has no name or another type than the response.
     pub fn from_sotw(response: proto::DiscoveryResponse) -> Result<Self, DecodeError> {
         let head = Head { type_url: response.type_url.into(), nonce: response.nonce.into() };
-        let resources = head.read(response.resources, Resource::from_any)?;
+        let (resources, heartbeats) = head.read(response.resources, Item::of_sotw)?;
         let version = response.version_info.into();
-        Ok(Self { type_url: head.type_url, nonce: head.nonce, version, resources, removed: Vec::new() })
+        let removed = Vec::new();
+        Ok(Self { type_url: head.type_url, nonce: head.nonce, version, resources, heartbeats, removed })
     }
 
     /// Reads a delta response.
     ///
     /// # Errors
-    /// [`DecodeError`] if a resource has no content or another type than the response.
+    /// [`DecodeError`] if a resource has neither content nor name, or another type than the response.
     pub fn from_delta(response: proto::DeltaDiscoveryResponse) -> Result<Self, DecodeError> {
         let head = Head { type_url: response.type_url.into(), nonce: response.nonce.into() };
-        let type_url = head.type_url.clone();
-        let resources = head.read(response.resources, |resource| {
-            let reason = "it has no content".to_owned();
-            let any = resource.resource.ok_or(NameError { type_url: type_url.clone(), reason })?;
-            Ok(Resource::with_version(resource.name, resource.version.into(), any))
-        })?;
+        let (resources, heartbeats) = head.read(response.resources, Item::of_delta)?;
         let version = response.system_version_info.into();
-        Ok(Self {
-            type_url: head.type_url,
-            nonce: head.nonce,
-            version,
-            resources,
-            removed: names(response.removed_resources),
-        })
+        let removed = names(response.removed_resources);
+        Ok(Self { type_url: head.type_url, nonce: head.nonce, version, resources, heartbeats, removed })
     }
+}
+
+/// One element of a response.
+enum Item {
+    Resource(Resource),
+    Heartbeat(Heartbeat),
+}
+
+impl Item {
+    fn of_delta(wrapped: proto::Resource) -> Result<Self, String> {
+        let ttl = ttl_of(&wrapped);
+        match wrapped.resource {
+            Some(any) => {
+                Ok(Self::Resource(Resource::with_version(wrapped.name, wrapped.version.into(), any).with_ttl(ttl)))
+            }
+            None => Self::heartbeat(wrapped.name, wrapped.version, ttl),
+        }
+    }
+
+    /// "SotW TTL": a resource may come in a wrapper.
+    fn of_sotw(any: Any) -> Result<Self, String> {
+        if !mesh_xds_api::any::is::<proto::Resource>(&any) {
+            return Resource::from_any(any).map(Self::Resource).map_err(|e| e.reason);
+        }
+        let wrapped: proto::Resource = mesh_xds_api::any::unpack(&any).map_err(|e| e.to_string())?;
+        let ttl = ttl_of(&wrapped);
+        if wrapped.resource.is_none() {
+            return Self::heartbeat(wrapped.name, wrapped.version, ttl);
+        }
+        let resource = Resource::from_any(any).map_err(|e| e.reason)?;
+        Ok(Self::Resource(resource.with_ttl(ttl)))
+    }
+
+    fn heartbeat(name: String, version: String, ttl: Option<Duration>) -> Result<Self, String> {
+        if name.is_empty() {
+            return Err("it has neither content nor name".into());
+        }
+        Ok(Self::Heartbeat(Heartbeat { name: name.into(), version: version.into(), ttl }))
+    }
+}
+
+/// A negative time has run out at once.
+fn ttl_of(resource: &proto::Resource) -> Option<Duration> {
+    resource.ttl.map(|ttl| Duration::try_from(ttl).unwrap_or_default())
 }
 
 struct Head {
@@ -166,16 +214,19 @@ impl Head {
     fn read<T>(
         &self,
         items: Vec<T>,
-        mut read: impl FnMut(T) -> Result<Resource, NameError>,
-    ) -> Result<Vec<Resource>, DecodeError> {
-        let mut one = |(index, item)| {
-            let resource = read(item).map_err(|e| self.error(index, e.reason))?;
-            if resource.type_url() != &self.type_url {
-                return Err(self.error(index, format!("its type is {}", resource.type_url())));
+        read: impl Fn(T) -> Result<Item, String>,
+    ) -> Result<(Vec<Resource>, Vec<Heartbeat>), DecodeError> {
+        let (mut resources, mut heartbeats) = (Vec::with_capacity(items.len()), Vec::new());
+        for (index, item) in items.into_iter().enumerate() {
+            match read(item).map_err(|reason| self.error(index, reason))? {
+                Item::Resource(resource) if resource.type_url() != &self.type_url => {
+                    return Err(self.error(index, format!("its type is {}", resource.type_url())));
+                }
+                Item::Resource(resource) => resources.push(resource),
+                Item::Heartbeat(heartbeat) => heartbeats.push(heartbeat),
             }
-            Ok(resource)
-        };
-        items.into_iter().enumerate().map(&mut one).collect()
+        }
+        Ok((resources, heartbeats))
     }
 
     fn error(&self, index: usize, reason: String) -> DecodeError {

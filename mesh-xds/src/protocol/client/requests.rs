@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{ClientState, state::TypeState};
+use super::{
+    ClientState,
+    state::{Answer, Said, TypeState},
+};
 use crate::{
     ResourceName,
     protocol::{Request, Variant, WILDCARD},
@@ -22,10 +25,7 @@ impl ClientState {
 impl TypeState {
     fn next_request(&mut self, variant: Variant) -> Option<Request> {
         if !self.started {
-            // What is in the consumer's hand from an earlier stream is neither held nor not held: a delta server that is
-            // told either could leave out a removal.
-            let certain = variant == Variant::Sotw || self.outstanding.is_none();
-            return (certain && self.is_subscribed()).then(|| self.first_request(variant));
+            return self.may_start(variant).then(|| self.first_request(variant));
         }
         let answer = self.answers.pop_front();
         // In SotW a new list under the nonce of a response not yet judged would accept that response.
@@ -34,31 +34,80 @@ impl TypeState {
         if answer.is_none() && !(changes && may_change) {
             return None;
         }
-        let (nonce, error, version) =
-            answer.map_or((None, None, self.version.clone()), |a| (Some(a.nonce), a.error, a.version));
-        if let Some(nonce) = &nonce {
-            self.nonce = Some(nonce.clone());
-        }
-        let to_subscribe = std::mem::take(&mut self.to_subscribe);
-        let to_unsubscribe = std::mem::take(&mut self.to_unsubscribe);
-        let asked_again = std::mem::take(&mut self.asked_again);
         Some(match variant {
-            Variant::Delta => Request {
-                names: to_subscribe.into_iter().collect(),
-                unsubscribe: to_unsubscribe.into_iter().collect(),
-                nonce,
-                error,
-                ..self.bare()
-            },
-            Variant::Sotw => {
-                let mut names = self.list();
-                names.retain(|n| !asked_again.contains_key(n));
-                // With them in the next request.
-                self.to_subscribe = asked_again.keys().cloned().collect();
-                self.unsure.extend(asked_again);
-                Request { names, version, nonce: self.nonce.clone(), error, ..self.bare() }
-            }
+            Variant::Delta => self.next_delta(answer),
+            Variant::Sotw => self.next_sotw(answer),
         })
+    }
+
+    /// What is in the consumer's hand from an earlier stream is neither held nor not held: a delta server that is told
+    /// either could leave out a removal.
+    fn may_start(&self, variant: Variant) -> bool {
+        let certain = variant == Variant::Sotw || self.outstanding.is_none();
+        certain && self.is_subscribed()
+    }
+
+    fn next_delta(&mut self, answer: Option<Answer>) -> Request {
+        let mut to_subscribe = std::mem::take(&mut self.to_subscribe);
+        let to_unsubscribe = std::mem::take(&mut self.to_unsubscribe);
+        // One request that says both could be read in either order.
+        if std::mem::take(&mut self.wildcard_again)
+            && let Some(wildcard) = to_subscribe.take(WILDCARD)
+        {
+            self.to_subscribe.insert(wildcard);
+        }
+        let (nonce, error) = answer.map_or((None, None), |a| (Some(a.nonce), a.error));
+        Request {
+            names: to_subscribe.into_iter().collect(),
+            unsubscribe: to_unsubscribe.into_iter().collect(),
+            nonce,
+            error,
+            ..self.bare()
+        }
+    }
+
+    fn next_sotw(&mut self, answer: Option<Answer>) -> Request {
+        let (version, error) = match answer {
+            Some(answer) => {
+                self.nonce = Some(answer.nonce);
+                (answer.version, answer.error)
+            }
+            None => (self.version.clone(), None),
+        };
+        self.to_subscribe.clear();
+        self.to_unsubscribe.clear();
+        let names = self.next_list();
+        Request { names, version, nonce: self.nonce.clone(), error, ..self.bare() }
+    }
+
+    /// Every name, but for what must be left out once to be answered again. What is left out goes with the next request.
+    fn next_list(&mut self) -> Vec<ResourceName> {
+        let asked_again = std::mem::take(&mut self.asked_again);
+        let mut names: Vec<ResourceName> =
+            self.names.keys().filter(|n| !asked_again.contains_key(*n)).cloned().collect();
+        self.to_subscribe = asked_again.keys().cloned().collect();
+        self.unsure.extend(asked_again);
+
+        let star = ResourceName::from(WILDCARD);
+        let ends = self.wildcard.is_none() || self.wildcard_again;
+        if ends && self.said == Said::Silence && names.is_empty() {
+            // An empty list would go on to mean everything: "*" first, so that the next can take it back.
+            self.said = Said::Star;
+            self.to_unsubscribe.insert(star.clone());
+            names.push(star);
+        } else if ends {
+            self.said = Said::Nothing;
+            if std::mem::take(&mut self.wildcard_again) {
+                self.to_subscribe.insert(star);
+            }
+        } else if self.is_silent() {
+            self.said = Said::Silence;
+        } else {
+            self.said = Said::Star;
+            names.insert(0, star);
+        }
+        self.listed |= !names.is_empty();
+        names
     }
 
     fn first_request(&mut self, variant: Variant) -> Request {
@@ -66,20 +115,33 @@ impl TypeState {
         self.to_subscribe.clear();
         self.to_unsubscribe.clear();
         self.asked_again.clear();
-        let request = Request { names: self.list(), ..self.bare() };
+        let request = self.compose_first(variant);
+        self.names.values_mut().for_each(|awaited| awaited.always_listed = true);
+        self.listed = !request.names.is_empty();
+        self.said = match self.wildcard {
+            Some(_) if self.listed => Said::Star,
+            Some(_) => Said::Silence,
+            None => Said::Nothing,
+        };
+        request
+    }
+
+    fn compose_first(&self, variant: Variant) -> Request {
+        let wildcard = (self.wildcard.is_some() && !self.is_silent()).then(|| ResourceName::from(WILDCARD));
+        let request =
+            Request { names: wildcard.into_iter().chain(self.names.keys().cloned()).collect(), ..self.bare() };
         match variant {
-            Variant::Sotw => Request { version: self.version.clone(), ..request },
+            Variant::Sotw => Request { version: self.version.clone().filter(|_| !self.incomplete), ..request },
             Variant::Delta => {
                 Request { initial_versions: self.held.iter().map(|(n, v)| (n.clone(), v.clone())).collect(), ..request }
             }
         }
     }
 
-    /// Every name. The wildcard alone is said by an empty list where that is the older, more widely understood way.
-    fn list(&self) -> Vec<ResourceName> {
-        let silent = self.names.is_empty() && self.rules.legacy_wildcard;
-        let wildcard = (self.wildcard.is_some() && !silent).then(|| ResourceName::from(WILDCARD));
-        wildcard.into_iter().chain(self.names.keys().cloned()).collect()
+    /// The wildcard alone is said by an empty list where that is the older, more widely understood way, and still
+    /// understood on this stream ("How the client specifies what resources to return").
+    fn is_silent(&self) -> bool {
+        self.names.is_empty() && self.rules.legacy_wildcard && !self.listed
     }
 
     fn bare(&self) -> Request {

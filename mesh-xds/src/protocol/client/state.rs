@@ -1,11 +1,11 @@
 //! What a client knows of one type.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
-use super::{Overdue, TypeStatus, UpdateId};
+use super::{Overdue, TypeStatus, UpdateId, held::Held};
 use crate::{
     Nonce, ResourceName, TypeUrl, Version,
     protocol::{Response, TypeRules, WILDCARD},
@@ -17,7 +17,7 @@ const ASK_AGAIN: u8 = 3;
 /// A response that waits for its turn.
 #[derive(Debug)]
 pub(super) enum Queued {
-    Response(Response),
+    Response { response: Response, at: Instant },
     Unreadable { nonce: Nonce, message: String },
 }
 
@@ -26,10 +26,19 @@ pub(super) enum Queued {
 pub(super) struct Outstanding {
     pub(super) id: UpdateId,
     pub(super) epoch: u64,
-    pub(super) nonce: Nonce,
-    pub(super) version: Version,
-    pub(super) added: Vec<(ResourceName, Version)>,
+    /// The response it comes from. `None`: from none, and nobody is told the verdict.
+    pub(super) answers: Option<(Nonce, Version)>,
+    pub(super) added: Vec<Offered>,
     pub(super) removed: Vec<ResourceName>,
+}
+
+/// A resource in the consumer's hand.
+#[derive(Debug)]
+pub(super) struct Offered {
+    pub(super) name: ResourceName,
+    pub(super) version: Version,
+    /// When its time to live ends.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// An answer to be sent.
@@ -46,6 +55,20 @@ pub(super) struct Answer {
 pub(super) struct Awaited {
     pub(super) answered: bool,
     pub(super) deadline: Option<Instant>,
+    /// SotW: every request of this stream listed it, so that no response can have left it out for not knowing of it.
+    pub(super) always_listed: bool,
+}
+
+/// SotW: how the wildcard stands in what was last said on this stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Said {
+    /// Not at all.
+    #[default]
+    Nothing,
+    /// By an empty list. Can only be taken back by saying something else first.
+    Silence,
+    /// By its name.
+    Star,
 }
 
 #[derive(Debug)]
@@ -55,7 +78,7 @@ pub(super) struct TypeState {
     pub(super) fetch_timeout: Option<Duration>,
     pub(super) wildcard: Option<Awaited>,
     pub(super) names: BTreeMap<ResourceName, Awaited>,
-    pub(super) held: HashMap<ResourceName, Version>,
+    pub(super) held: Held,
     /// A request of the type was sent on this stream.
     pub(super) started: bool,
     /// Delta: to be said with the next request. SotW: not empty means that the list changed.
@@ -67,6 +90,11 @@ pub(super) struct TypeState {
     /// Those said so and not answered yet. The two lists may have met a response on its way, and were then dropped as
     /// stale: they are said again with its answer, as often as is noted here.
     pub(super) unsure: BTreeMap<ResourceName, u8>,
+    /// The wildcard was dropped and is wanted again, and the server knows of neither.
+    pub(super) wildcard_again: bool,
+    pub(super) said: Said,
+    /// SotW: names were listed on this stream: silence no longer means everything.
+    pub(super) listed: bool,
     pub(super) answers: VecDeque<Answer>,
     pub(super) queue: VecDeque<Queued>,
     pub(super) outstanding: Option<Outstanding>,
@@ -74,6 +102,8 @@ pub(super) struct TypeState {
     pub(super) nonce: Option<Nonce>,
     /// SotW: version last accepted, on any stream.
     pub(super) version: Option<Version>,
+    /// SotW: something of that version is not held any more, so that a new stream must not claim it.
+    pub(super) incomplete: bool,
     pub(super) accepted: u64,
     pub(super) rejected: u64,
     pub(super) last_error: Option<String>,
@@ -87,17 +117,21 @@ impl TypeState {
             fetch_timeout: None,
             wildcard: None,
             names: BTreeMap::new(),
-            held: HashMap::new(),
+            held: Held::default(),
             started: false,
             to_subscribe: BTreeSet::new(),
             to_unsubscribe: BTreeSet::new(),
             asked_again: BTreeMap::new(),
             unsure: BTreeMap::new(),
+            wildcard_again: false,
+            said: Said::default(),
+            listed: false,
             answers: VecDeque::new(),
             queue: VecDeque::new(),
             outstanding: None,
             nonce: None,
             version: None,
+            incomplete: false,
             accepted: 0,
             rejected: 0,
             last_error: None,
@@ -113,7 +147,8 @@ impl TypeState {
     }
 
     fn awaited(&self, now: Instant) -> Awaited {
-        Awaited { answered: false, deadline: self.fetch_timeout.and_then(|t| now.checked_add(t)) }
+        let deadline = self.fetch_timeout.and_then(|t| now.checked_add(t));
+        Awaited { answered: false, deadline, always_listed: false }
     }
 
     pub(super) fn subscribe(&mut self, name: ResourceName, now: Instant) {
@@ -132,7 +167,7 @@ impl TypeState {
     pub(super) fn subscribe_wildcard(&mut self, now: Instant) {
         if self.wildcard.is_none() {
             self.wildcard = Some(self.awaited(now));
-            self.to_unsubscribe.remove(WILDCARD);
+            self.wildcard_again = self.to_unsubscribe.contains(WILDCARD);
             self.to_subscribe.insert(ResourceName::from(WILDCARD));
         }
     }
@@ -142,6 +177,7 @@ impl TypeState {
             if self.wildcard.take().is_none() {
                 return;
             }
+            self.wildcard_again = false;
         } else if self.names.remove(name).is_none() {
             return;
         }
@@ -150,7 +186,7 @@ impl TypeState {
         self.unsure.remove(name);
         self.to_unsubscribe.insert(name.clone());
         let (wildcard, names) = (self.wildcard.is_some(), &self.names);
-        self.held.retain(|held, _| wildcard || names.contains_key(held));
+        self.held.retain(|held| wildcard || names.contains_key(held));
     }
 
     pub(super) fn unsubscribe_all(&mut self) {
@@ -165,20 +201,24 @@ impl TypeState {
         self.to_unsubscribe.clear();
         self.asked_again.clear();
         self.unsure.clear();
+        self.wildcard_again = false;
+        self.said = Said::default();
+        self.listed = false;
         self.answers.clear();
         self.queue.clear();
         self.nonce = None;
+        self.names.values_mut().for_each(|awaited| awaited.always_listed = false);
     }
 
     /// Marks as answered what a response speaks of.
     pub(super) fn note_answered<'a>(&mut self, names: impl Iterator<Item = &'a ResourceName>) {
         if let Some(wildcard) = &mut self.wildcard {
-            *wildcard = Awaited { answered: true, deadline: None };
+            *wildcard = Awaited { answered: true, deadline: None, ..*wildcard };
         }
         for name in names {
             self.unsure.remove(name);
             if let Some(awaited) = self.names.get_mut(name) {
-                *awaited = Awaited { answered: true, deadline: None };
+                *awaited = Awaited { answered: true, deadline: None, ..*awaited };
             }
         }
     }
@@ -194,7 +234,8 @@ impl TypeState {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.names.values().chain(&self.wildcard).filter_map(|a| a.deadline).min()
+        let answers = self.names.values().chain(&self.wildcard).filter_map(|a| a.deadline);
+        answers.chain(self.held.next_deadline()).min()
     }
 
     pub(super) fn take_overdue(&mut self, now: Instant) -> Option<Overdue> {

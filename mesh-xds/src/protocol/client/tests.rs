@@ -7,6 +7,9 @@ use mesh_xds_api::google::protobuf::Any;
 use super::*;
 use crate::{Nonce, protocol::Request};
 
+mod rules;
+mod ttl;
+
 const CDS: TypeUrl = TypeUrl::CLUSTER;
 const EDS: TypeUrl = TypeUrl::ENDPOINT;
 
@@ -21,6 +24,7 @@ fn response(type_url: &TypeUrl, nonce: &str, added: &[(&str, &str)], removed: &[
         nonce: nonce.into(),
         version: format!("v-{nonce}").into(),
         resources: added.iter().map(|(n, c)| resource(type_url, n, c)).collect(),
+        heartbeats: Vec::new(),
         removed: removed.iter().map(|n| (*n).into()).collect(),
     }
 }
@@ -106,8 +110,8 @@ fn nothing_is_said_of_a_type_without_subscription() {
 fn verdicts_become_answers_and_the_next_update_waits_for_them() {
     let mut client = client(Variant::Delta, &[(&CDS, Subscription::Wildcard)]);
     said(&mut client);
-    client.handle(response(&CDS, "1", &[("a", "1")], &[]));
-    client.handle(response(&CDS, "2", &[("b", "1")], &["a"]));
+    client.handle(response(&CDS, "1", &[("a", "1")], &[]), Instant::now());
+    client.handle(response(&CDS, "2", &[("b", "1")], &["a"]), Instant::now());
     let (text, id) = told(&mut client).unwrap();
     assert_eq!(text, "+a");
     assert_eq!(told(&mut client), None);
@@ -126,7 +130,7 @@ fn verdicts_become_answers_and_the_next_update_waits_for_them() {
 fn what_a_partial_refusal_leaves_is_held() {
     let mut client = client(Variant::Delta, &[(&CDS, Subscription::Wildcard)]);
     said(&mut client);
-    client.handle(response(&CDS, "1", &[("a", "1"), ("b", "1")], &[]));
+    client.handle(response(&CDS, "1", &[("a", "1"), ("b", "1")], &[]), Instant::now());
     let (_, id) = told(&mut client).unwrap();
     client.answer(&CDS, id, Verdict::Rejected { message: "b: no".into(), resources: vec!["b".into()] });
     client.connected();
@@ -137,7 +141,7 @@ fn what_a_partial_refusal_leaves_is_held() {
 fn a_verdict_on_an_earlier_stream_is_not_said_on_a_later_one() {
     let mut client = client(Variant::Delta, &[(&CDS, Subscription::Wildcard)]);
     said(&mut client);
-    client.handle(response(&CDS, "1", &[("a", "1")], &[]));
+    client.handle(response(&CDS, "1", &[("a", "1")], &[]), Instant::now());
     let (_, id) = told(&mut client).unwrap();
     client.connected();
     assert_eq!(said(&mut client), [] as [&str; 0], "whether a is held is not known yet");
@@ -159,18 +163,18 @@ fn an_unreadable_response_is_refused_in_its_turn() {
 fn sotw_updates_are_differences_and_answers_repeat_the_list() {
     let mut client = client(Variant::Sotw, &[(&CDS, Subscription::Wildcard), (&EDS, Subscription::named(["a", "b"]))]);
     assert_eq!(said(&mut client), ["CDS []", "EDS [a b]"]);
-    client.handle(response(&CDS, "1", &[("a", "1"), ("b", "1")], &[]));
+    client.handle(response(&CDS, "1", &[("a", "1"), ("b", "1")], &[]), Instant::now());
     accept(&mut client, &CDS, "+a +b");
     assert_eq!(said(&mut client), ["CDS [] @v-1 ^1"]);
-    client.handle(response(&CDS, "2", &[("b", "2"), ("c", "1")], &[]));
+    client.handle(response(&CDS, "2", &[("b", "2"), ("c", "1")], &[]), Instant::now());
     accept(&mut client, &CDS, "+b +c -a");
-    client.handle(response(&CDS, "3", &[("b", "2"), ("c", "1")], &[]));
+    client.handle(response(&CDS, "3", &[("b", "2"), ("c", "1")], &[]), Instant::now());
     assert_eq!(told(&mut client), None, "nothing differs");
     assert_eq!(said(&mut client), ["CDS [] @v-2 ^2", "CDS [] @v-3 ^3"]);
     // Absence says nothing of endpoints.
-    client.handle(response(&EDS, "4", &[("a", "1")], &[]));
+    client.handle(response(&EDS, "4", &[("a", "1")], &[]), Instant::now());
     accept(&mut client, &EDS, "+a");
-    client.handle(response(&EDS, "5", &[("b", "1")], &[]));
+    client.handle(response(&EDS, "5", &[("b", "1")], &[]), Instant::now());
     accept(&mut client, &EDS, "+b");
     assert_eq!(said(&mut client), ["EDS [a b] @v-4 ^4", "EDS [a b] @v-5 ^5"]);
 }
@@ -179,7 +183,7 @@ fn sotw_updates_are_differences_and_answers_repeat_the_list() {
 fn sotw_list_changes_wait_for_the_verdict() {
     let mut client = client(Variant::Sotw, &[(&EDS, Subscription::named(["a"]))]);
     said(&mut client);
-    client.handle(response(&EDS, "1", &[("a", "1")], &[]));
+    client.handle(response(&EDS, "1", &[("a", "1")], &[]), Instant::now());
     let (_, id) = told(&mut client).unwrap();
     client.subscribe(&EDS, ["b".into()], Instant::now());
     assert_eq!(said(&mut client), [] as [&str; 0], "it would accept the response");
@@ -196,7 +200,7 @@ fn overdue_is_told_once_and_not_after_an_answer() {
     client.watch(&CDS, Subscription::Wildcard, timeout, now);
     client.connected();
     said(&mut client);
-    client.handle(response(&EDS, "1", &[("a", "1")], &[]));
+    client.handle(response(&EDS, "1", &[("a", "1")], &[]), Instant::now());
     accept(&mut client, &EDS, "+a");
     assert_eq!(client.poll_overdue(now), None);
     assert_eq!(client.poll_timeout(), Some(now + Duration::from_secs(15)));
