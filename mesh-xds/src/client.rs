@@ -22,6 +22,8 @@
 //! - One update per type is in the user's hands at a time. Its answer becomes the acknowledgement: to answer late (when
 //!   clusters are warm, say) holds back what the server orders behind it. Other types go on.
 //! - The first requests of a stream go out in the order CDS, EDS, LDS, RDS, SDS.
+//! - Names can be added and dropped at any time ([`Watch::subscribe`], [`Subscriber`]), and one name can be asked for on
+//!   demand ([`Client::fetch_one`]).
 //! - Nothing is queued without bound: what cannot be taken is not read from the stream.
 //!
 //! Everything runs in one future ([`Driver::run`]), also on a single-threaded runtime.
@@ -29,6 +31,7 @@
 mod backoff;
 mod connect;
 mod driver;
+mod fetch;
 mod shared;
 mod status;
 mod stream;
@@ -42,8 +45,9 @@ pub use self::{
     backoff::BackoffConfig,
     connect::{BoxedIo, Connect, TcpConnect},
     driver::Driver,
+    fetch::FetchError,
     status::{ClientStatus, Connection},
-    watch::{Rejection, Update, Watch, WatchEvent},
+    watch::{Rejection, Subscriber, Update, Watch, WatchEvent},
 };
 use self::{shared::Handle, shared::Shared};
 pub use crate::protocol::client::{Source, TypeStatus};
@@ -73,6 +77,8 @@ pub struct ClientConfig {
     /// How long a watch waits for its first answer before it is told so. Zero waits for ever. Default 15 s, as Envoy's
     /// `initial_fetch_timeout`.
     pub initial_fetch_timeout: Duration,
+    /// Names that may wait for an answer to [`Client::fetch_one`] at a time. Default 1024.
+    pub max_fetches: usize,
 }
 
 impl Default for ClientConfig {
@@ -86,6 +92,7 @@ impl Default for ClientConfig {
             keepalive: Duration::from_secs(20),
             max_message_bytes: 256 << 20,
             initial_fetch_timeout: Duration::from_secs(15),
+            max_fetches: 1024,
         }
     }
 }

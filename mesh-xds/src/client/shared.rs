@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{ClientConfig, ClientStatus};
+use super::{ClientConfig, ClientStatus, fetch::Fetches};
 use crate::{
-    TypeUrl,
-    protocol::client::{ClientState, Overdue, Update, UpdateId, Verdict},
+    ResourceKey, ResourceName, TypeUrl,
+    protocol::client::{ClientState, Overdue, Update, Verdict},
 };
 
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) state: ClientState,
+    pub(super) fetches: Fetches,
     slots: HashMap<TypeUrl, Slot>,
     next_watch: u64,
 }
@@ -66,7 +67,12 @@ impl Drop for Handle {
 impl Shared {
     pub(super) fn new(state: ClientState, config: &ClientConfig) -> Self {
         Self {
-            core: Mutex::new(Core { state, slots: HashMap::new(), next_watch: 0 }),
+            core: Mutex::new(Core {
+                state,
+                fetches: Fetches::new(config.max_fetches),
+                slots: HashMap::new(),
+                next_watch: 0,
+            }),
             wake: Notify::new(),
             stop: CancellationToken::new(),
             status: watch::Sender::new(ClientStatus::default()),
@@ -90,8 +96,8 @@ impl Shared {
         f(&mut self.core.lock())
     }
 
-    pub(super) fn answer(&self, type_url: &TypeUrl, id: UpdateId, verdict: Verdict) {
-        self.change(|core| _ = core.state.answer(type_url, id, verdict));
+    pub(super) fn answer(&self, update: &Update, verdict: Verdict) {
+        self.change(|core| core.answer(update, verdict));
     }
 }
 
@@ -115,10 +121,42 @@ impl Core {
         if let Some(slot) = self.slots.remove(type_url) {
             slot.ready.notify_one();
             if let Some(update) = slot.update {
-                self.state.answer(type_url, update.id, super::watch::dropped());
+                self.answer(&update, super::watch::dropped());
             }
         }
         self.state.unwatch(type_url);
+        let fetched = self.fetches.watch_ends(type_url);
+        self.state.subscribe(type_url, fetched, Instant::now());
+    }
+
+    /// A consumer's verdict.
+    fn answer(&mut self, update: &Update, verdict: Verdict) {
+        if !self.state.answer(&update.type_url, update.id, verdict.clone()) {
+            return;
+        }
+        let watched = self.slots.contains_key(&update.type_url);
+        let over = self.fetches.settle(update, &verdict, watched);
+        self.state.unsubscribe(&update.type_url, over);
+    }
+
+    /// Adds names to the subscription of `watch`.
+    pub(super) fn subscribe(&mut self, type_url: &TypeUrl, watch: u64, names: Vec<ResourceName>) {
+        if self.is_open(type_url, watch) {
+            for name in &names {
+                self.fetches.watch_wants(&ResourceKey { type_url: type_url.clone(), name: name.clone() });
+            }
+            self.state.subscribe(type_url, names, Instant::now());
+        }
+    }
+
+    /// Drops names from the subscription of `watch`.
+    pub(super) fn unsubscribe(&mut self, type_url: &TypeUrl, watch: u64, mut names: Vec<ResourceName>) {
+        if self.is_open(type_url, watch) {
+            names.retain(|name| {
+                !self.fetches.watch_drops(&ResourceKey { type_url: type_url.clone(), name: name.clone() })
+            });
+            self.state.unsubscribe(type_url, names);
+        }
     }
 
     pub(super) fn take(&mut self, type_url: &TypeUrl, watch: u64) -> Taken {
@@ -130,7 +168,7 @@ impl Core {
     }
 
     /// Whether the slot is still `watch`'s.
-    pub(super) fn is_open(&self, type_url: &TypeUrl, watch: u64) -> bool {
+    fn is_open(&self, type_url: &TypeUrl, watch: u64) -> bool {
         self.slots.get(type_url).is_some_and(|s| s.watch == watch)
     }
 
@@ -143,8 +181,8 @@ impl Core {
                     slot.update = Some(update);
                     slot.ready.notify_one();
                 }
-                // Nobody watches any more: let the server go on.
-                None => _ = self.state.answer(&update.type_url, update.id, Verdict::Accepted),
+                // Nobody watches any more, or it was only fetched: let the server go on.
+                None => self.answer(&update, Verdict::Accepted),
             }
         }
         while let Some(overdue) = self.state.poll_overdue(now) {

@@ -25,6 +25,14 @@ pub struct Watch {
     ready: Arc<Notify>,
 }
 
+/// Changes the names of a [`Watch`]. Cheap to clone. Keeps neither the watch nor the client alive.
+#[derive(Debug, Clone)]
+pub struct Subscriber {
+    shared: Arc<Shared>,
+    type_url: TypeUrl,
+    watch: u64,
+}
+
 /// What a watch tells.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -99,23 +107,36 @@ impl Watch {
     }
 
     /// Adds names. One that is subscribed already is asked for again, and answered again.
+    ///
+    /// Each name is answered by an update in which it is added or removed, or else told in [`WatchEvent::Overdue`] when
+    /// the watch's time has passed. In SotW the latter is how most names that do not exist are told.
     pub fn subscribe<N: Into<ResourceName>>(&self, names: impl IntoIterator<Item = N>) {
-        let names: Vec<ResourceName> = names.into_iter().map(Into::into).collect();
-        self.handle.shared.change(|core| {
-            if core.is_open(&self.type_url, self.id) {
-                core.state.subscribe(&self.type_url, names, Instant::now());
-            }
-        });
+        self.subscriber().subscribe(names);
     }
 
     /// Drops names. What was told of them is no longer kept up to date; no update says so.
     pub fn unsubscribe<N: Into<ResourceName>>(&self, names: impl IntoIterator<Item = N>) {
+        self.subscriber().unsubscribe(names);
+    }
+
+    /// A handle to change the watch's names from elsewhere, while a task waits for its events.
+    #[must_use]
+    pub fn subscriber(&self) -> Subscriber {
+        Subscriber { shared: self.handle.shared.clone(), type_url: self.type_url.clone(), watch: self.id }
+    }
+}
+
+impl Subscriber {
+    /// As [`Watch::subscribe`]. Without effect when the watch has ended.
+    pub fn subscribe<N: Into<ResourceName>>(&self, names: impl IntoIterator<Item = N>) {
         let names: Vec<ResourceName> = names.into_iter().map(Into::into).collect();
-        self.handle.shared.change(|core| {
-            if core.is_open(&self.type_url, self.id) {
-                core.state.unsubscribe(&self.type_url, names);
-            }
-        });
+        self.shared.change(|core| core.subscribe(&self.type_url, self.watch, names));
+    }
+
+    /// As [`Watch::unsubscribe`]. Without effect when the watch has ended.
+    pub fn unsubscribe<N: Into<ResourceName>>(&self, names: impl IntoIterator<Item = N>) {
+        let names: Vec<ResourceName> = names.into_iter().map(Into::into).collect();
+        self.shared.change(|core| core.unsubscribe(&self.type_url, self.watch, names));
     }
 }
 
@@ -163,7 +184,7 @@ impl Update {
 
     fn answer(mut self, verdict: Verdict) {
         if let Some(shared) = self.shared.take() {
-            shared.answer(&self.inner.type_url, self.inner.id, verdict);
+            shared.answer(&self.inner, verdict);
         }
     }
 }
@@ -171,7 +192,7 @@ impl Update {
 impl Drop for Update {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.answer(&self.inner.type_url, self.inner.id, dropped());
+            shared.answer(&self.inner, dropped());
         }
     }
 }

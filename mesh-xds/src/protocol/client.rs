@@ -151,6 +151,12 @@ impl ClientState {
         }
     }
 
+    /// Whether `name` itself is subscribed, the wildcard aside.
+    #[must_use]
+    pub fn is_subscribed(&self, type_url: &TypeUrl, name: &ResourceName) -> bool {
+        self.types.iter().any(|t| t.type_url == *type_url && t.names.contains_key(name))
+    }
+
     /// Stops watching a type: drops every name and the wildcard.
     pub fn unwatch(&mut self, type_url: &TypeUrl) {
         if let Some(state) = self.state_mut(type_url) {
