@@ -2,6 +2,8 @@
 //!
 //! A suite panics, as a test does, with what does not hold.
 
+#[cfg(all(feature = "server", feature = "client"))]
+pub mod conformance;
 #[cfg(feature = "client")]
 mod connect;
 #[cfg(feature = "server")]
