@@ -9,7 +9,10 @@ use mesh_xds::{
     store::{SingleView, View},
     testing::{
         TestServer,
-        conformance::server::{Target, ViewFixture, run},
+        conformance::{
+            client,
+            server::{self, Target, ViewFixture},
+        },
     },
 };
 
@@ -18,7 +21,15 @@ async fn our_server_keeps_the_rules() {
     let view = View::new();
     let running = TestServer::start(XdsServer::builder(SingleView(view.clone()))).await.unwrap();
     let target = Target::plain(running.address().to_string()).quiet(Duration::from_millis(150));
-    let report = run(&target, Arc::new(ViewFixture(view))).await;
+    let report = server::run(&target, Arc::new(ViewFixture(view))).await;
+    println!("{report}");
+    report.assert_passed();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_client_keeps_the_rules() {
+    let patience = client::Patience { due: Duration::from_secs(5), quiet: Duration::from_millis(150) };
+    let report = client::run(Arc::new(client::MeshClient), patience).await;
     println!("{report}");
     report.assert_passed();
 }

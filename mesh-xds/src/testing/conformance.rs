@@ -3,7 +3,7 @@
 //! | module | plays | checks |
 //! |---|---|---|
 //! | [`server`] | a scripted client, on raw messages | the xDS server at an address, whose content a [`server::Fixture`] changes |
-//! | `client` | a scripted server, on raw messages | the client that is pointed at it, through hooks or by watching alone |
+//! | [`client`] | a scripted server, on raw messages | the client that is pointed at it, through hooks or by watching alone |
 //!
 //! Nothing here goes through this crate's own protocol cores or codecs: what is sent and what is read are the API's
 //! messages. A [`Case`] names the rule and the section of the
@@ -15,6 +15,7 @@
 //! concluded from silence of the length `quiet`: a slow peer passes such a case by being slow, and never fails it.
 
 mod case;
+pub mod client;
 pub mod content;
 mod report;
 pub mod server;

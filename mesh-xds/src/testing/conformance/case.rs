@@ -159,7 +159,6 @@ pub(super) mod section {
     pub(crate) const NACK: &str = "NACK";
     pub(crate) const WHEN: &str = "When to send an update";
     pub(crate) const NAMES: &str = "How the client specifies what resources to return";
-    pub(crate) const CLIENT: &str = "Client Behavior";
     pub(crate) const GROUPING: &str = "Grouping Resources into Responses";
     pub(crate) const DUPLICATES: &str = "Duplicate Resource Names";
     pub(crate) const DELETING: &str = "Deleting Resources";
@@ -175,5 +174,4 @@ pub(super) mod section {
     pub(crate) const DELTA_UNSUBSCRIBE: &str = "Incremental xDS: Unsubscribing from Resources";
     pub(crate) const DELTA_MISSING: &str = "Incremental xDS: Knowing When a Requested Resource Does Not Exist";
     pub(crate) const TYPE_URL: &str = "discovery.proto: DiscoveryRequest.type_url";
-    pub(crate) const A88: &str = "gRFC A88: xDS Data Error Handling";
 }

@@ -288,6 +288,11 @@ fn normal(type_url: &TypeUrl, bytes: &Bytes) -> Option<Vec<u8>> {
     }
 }
 
+/// Whether the bytes are a message of a type the kit plays with.
+pub(super) fn is_readable(type_url: &TypeUrl, bytes: &Bytes) -> bool {
+    normal(type_url, bytes).is_some()
+}
+
 /// `CDS +a +b -c ^nonce`.
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
