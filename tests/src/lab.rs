@@ -10,7 +10,7 @@ use mesh_xds::{
     Resource,
     store::{Batch, View},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::runtime::Runtime;
 
 use crate::{
@@ -19,7 +19,10 @@ use crate::{
     fetch::{Reply, Target},
     upstream::Upstream,
     wait,
-    xds::{PATIENCE, Transport, Xds, resources::Resources},
+    xds::{
+        PATIENCE, Transport, Xds,
+        resources::{Resources, certificate, endpoints, header_filter, listener, routes, virtual_host},
+    },
 };
 
 /// Upstreams of each kind.
@@ -44,6 +47,13 @@ pub struct Lab {
     pub runtime: Runtime,
     transport: Transport,
 }
+
+/// A listener's name, and the last byte of its address (see [`Resources::http_listener`]).
+pub type Name = (&'static str, u8);
+/// The plain listener of [`Lab::one_of_everything`].
+pub const FRONT: Name = ("front", 2);
+/// The listener with TLS of [`Lab::one_of_everything`].
+pub const SECURE: Name = ("secure", 3);
 
 impl Lab {
     /// A server with an empty view.
@@ -71,6 +81,31 @@ impl Lab {
     #[must_use]
     pub fn envoy_by(&self, node: &str, transport: Transport) -> Envoy {
         EnvoyConfig { node: node.to_owned(), xds: self.xds.address(), transport }.start()
+    }
+
+    /// A cluster `a` of the first plain upstream, to which the routes `r` send `a.test`; the listeners [`FRONT`] with a
+    /// discovered filter `f` that adds `x-filter: 1`, and [`SECURE`] with the secret `server`; runtime.
+    #[must_use]
+    pub fn one_of_everything(&self) -> Vec<Resource> {
+        let make = &self.make;
+        vec![
+            make.cluster("a"),
+            endpoints("a", &[self.plain[0].address]),
+            listener(make.http_listener(FRONT, make.rds("r"), vec![make.discovered_filter("f")])),
+            self.secure_listener(SECURE, "server", "r"),
+            routes("r", vec![virtual_host("a.test", &[("a", 1)])]),
+            certificate("server", &self.authority.issue()),
+            header_filter("f", "1"),
+            runtime(1),
+        ]
+    }
+
+    /// A listener with TLS.
+    #[must_use]
+    pub fn secure_listener(&self, name: Name, secret: &str, routes: &str) -> Resource {
+        let mut message = self.make.http_listener(name, self.make.rds(routes), vec![]);
+        message["filter_chains"][0]["transport_socket"] = self.make.downstream_tls(secret);
+        listener(message)
     }
 
     /// Changes the view, and waits until a proxy has taken the change.
@@ -119,13 +154,6 @@ impl Lab {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// A listener in JSON, with TLS on its only filter chain.
-#[must_use]
-pub fn with_tls(mut listener: Value, transport_socket: Value) -> Value {
-    listener["filter_chains"][0]["transport_socket"] = transport_socket;
-    listener
 }
 
 /// Some runtime, which every bootstrap of ours asks for.

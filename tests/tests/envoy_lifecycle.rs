@@ -5,7 +5,7 @@ use mesh_tests::{
     certs::Pair,
     envoy::Envoy,
     fetch::Target,
-    lab::{Lab, runtime, with_tls},
+    lab::{FRONT, Lab, Name, SECURE, runtime},
     upstream::{CLIENT_CERTIFICATE, digest},
     wait,
     xds::{
@@ -19,10 +19,7 @@ use mesh_xds::{TypeUrl, protocol::Variant, store::Batch};
 use serde_json::{Value, json};
 
 const ECDS: TypeUrl = TypeUrl::EXTENSION_CONFIG;
-/// Listeners: name and last byte of the address (see `Resources::http_listener`).
-const FRONT: (&str, u8) = ("front", 2);
-const SECURE: (&str, u8) = ("secure", 3);
-const EXTRA: (&str, u8) = ("extra", 4);
+const EXTRA: Name = ("extra", 4);
 
 #[test]
 fn the_life_of_every_type_by_state_of_the_world() {
@@ -67,16 +64,7 @@ struct Life {
 impl Life {
     fn start(transport: Transport) -> Self {
         let lab = Lab::new(transport);
-        lab.view.replace([
-            lab.make.cluster("a"),
-            endpoints("a", &[lab.plain[0].address]),
-            listener(lab.make.http_listener(FRONT, lab.make.rds("r"), vec![lab.make.discovered_filter("f")])),
-            listener(secure_front(&lab, "server")),
-            routes("r", vec![virtual_host("a.test", &[("a", 1)])]),
-            certificate("server", &lab.authority.issue()),
-            header_filter("f", "1"),
-            runtime(1),
-        ]);
+        lab.view.replace(lab.one_of_everything());
         let envoy = lab.envoy("life");
         lab.xds.settle("life");
         let (front, secure) = (lab.target(&envoy, "front", false), lab.target(&envoy, "secure", true));
@@ -187,7 +175,8 @@ impl Life {
         self.shows(&rotated);
         // Under another name, with the listener that refers to it; the old one goes.
         let renamed = lab.authority.issue();
-        let batch = Batch::new().put(certificate("server-2", &renamed)).put(listener(secure_front(lab, "server-2")));
+        let batch =
+            Batch::new().put(certificate("server-2", &renamed)).put(lab.secure_listener(SECURE, "server-2", "r"));
         self.step(batch.remove(TypeUrl::SECRET, "server"));
         self.shows(&renamed);
 
@@ -276,11 +265,6 @@ impl Life {
         let metrics = lab.xds.server().metrics();
         assert_eq!(metrics.holds_expired, 0, "{metrics:?}");
     }
-}
-
-fn secure_front(lab: &Lab, secret: &str) -> Value {
-    let plain = lab.make.http_listener(SECURE, lab.make.rds("r"), vec![]);
-    with_tls(plain, lab.make.downstream_tls(secret))
 }
 
 fn cluster_field(envoy: &Envoy, name: &str, field: &str) -> Value {
