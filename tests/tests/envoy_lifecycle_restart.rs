@@ -21,7 +21,6 @@ use mesh_xds::{
     protocol::Variant,
     store::{Batch, View},
 };
-use serde_json::json;
 
 const BOTH: [Variant; 2] = [Variant::Sotw, Variant::Delta];
 
@@ -37,8 +36,8 @@ fn busy(variant: Variant, more: impl FnOnce(&Lab) -> Vec<Resource>) -> (Lab, Env
 }
 
 fn nothing_failed(load: Load) {
+    flowing(&load, 20);
     let (sent, failures) = load.finish();
-    assert!(sent > 20, "only {sent} requests were sent");
     assert!(failures.is_empty(), "{} of {sent} requests failed, first {}", failures.len(), failures[0]);
 }
 
@@ -111,17 +110,16 @@ fn a_server_at_another_version_takes_away_what_it_does_not_have() {
         ]);
         restart(&mut lab, &view);
         assert_eq!(envoy.names("dynamic_active_clusters"), ["a", "new"]);
-        assert_eq!(envoy.names("dynamic_listeners"), ["front", "new", "secure"]);
         wait::until("the old listener is closed", PATIENCE, || lab.runtime.block_on(old.connect()).err());
-        let gone = || {
-            let (routes, filters) = (envoy.names("dynamic_route_configs"), envoy.names("ecds_filters"));
-            (routes == ["new", "r"] && filters == ["f"]).then_some(())
-        };
-        wait::until("old routes and filters are gone", PATIENCE, gone);
+        let left = || ["dynamic_listeners", "dynamic_route_configs", "ecds_filters"].map(|list| envoy.names(list));
+        let wanted = [vec!["front", "new", "secure"], vec!["new", "r"], vec!["f"]];
+        wait::until("what drains is gone", PATIENCE, || (left() == wanted).then_some(()));
         let front = lab.target(&envoy, "front", false);
         assert_eq!(lab.ask(&front, "a.test", &[]).header("x-filter"), Some("2"));
         assert_eq!(lab.ask(&lab.target(&envoy, "new", false), "new.test", &[]).body, lab.plain[2].address.to_string());
         assert_eq!(lab.xds.nacks(), []);
+        // A changed cluster is warm, and so acknowledged, when its endpoints are supplied anew, changed or not.
+        assert_eq!(lab.xds.server().metrics().holds_expired, 0, "{variant:?}");
         nothing_failed(load);
     }
 }
@@ -141,7 +139,6 @@ fn a_server_at_another_version_takes_nothing_away_that_routes_still_use() {
     view.replace(lab.view.snapshot().values().map(|r| other(r)));
     restart(&mut lab, &view);
     assert_eq!(envoy.names("dynamic_active_clusters"), ["new"]);
-    flowing(&load, 20);
     nothing_failed(load);
 }
 
@@ -187,8 +184,7 @@ fn endpoints_that_vanish_stay_in_use() {
     for variant in BOTH {
         let (lab, envoy, load) = busy(variant, |_| vec![]);
         lab.step(&envoy, Batch::new().remove(TypeUrl::ENDPOINT, "a"));
-        flowing(&load, 20);
-        assert_eq!(envoy.admin("/clusters?format=json")["cluster_statuses"][0]["name"], json!("a"));
+        assert_eq!(envoy.stat("cluster.a.membership_total"), 1);
         lab.put(&envoy, [endpoints("a", &[lab.plain[1].address])]);
         let wanted = lab.plain[1].address.to_string();
         lab.ask_until("they are back", &lab.target(&envoy, "front", false), "a.test", |reply| reply.body == wanted);
