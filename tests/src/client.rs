@@ -1,4 +1,4 @@
-//! A client of a control plane on another gRPC stack: `peers/foreign_client.py`.
+//! Clients on other gRPC stacks that are told what to do line by line, such as `peers/foreign_client.py`.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -30,7 +30,17 @@ impl ForeignClient {
         command.arg(peer::script("foreign_client.py")).arg(address.to_string()).arg(roots);
         // What the gRPC library itself has to say about connections that we break on purpose.
         command.env("GRPC_VERBOSITY", "NONE");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python runs");
+        Self::spawn(&mut command)
+    }
+
+    /// The client that `command` starts.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn spawn(command: &mut Command) -> Self {
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let asks = child.stdin.take().expect("a pipe");
         let answers = BufReader::new(child.stdout.take().expect("a pipe"));
         Self { child, asks, answers }
@@ -42,9 +52,17 @@ impl ForeignClient {
     /// If the client has ended.
     pub fn ask(&mut self, ask: &Value) -> Value {
         writeln!(self.asks, "{ask}").expect("the client reads");
+        self.next(&ask.to_string())
+    }
+
+    /// The line that the client prints unasked: `what` is said if there is none.
+    ///
+    /// # Panics
+    /// If the client has ended.
+    pub fn next(&mut self, what: &str) -> Value {
         let mut line = String::new();
         self.answers.read_line(&mut line).expect("the client answers");
-        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{ask}: {e} in {line:?}"))
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{what}: {e} in {line:?}"))
     }
 }
 

