@@ -1,11 +1,6 @@
 //! A client of gRPC's own, in its process. What it can be asked is in `peers/grpc_core.py`.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
 use mesh_tests::{client::ForeignClient, peer, wait};
 use serde_json::{Value, json};

@@ -69,9 +69,7 @@ pub(crate) fn cluster(name: &str) -> Resource {
 
 /// Endpoints, one locality for each priority.
 pub(crate) fn endpoints_by_priority(name: &str, priorities: &[&[SocketAddr]]) -> Resource {
-    let endpoint = |a: &SocketAddr| {
-        json!({"endpoint": {"address": {"socket_address": {"address": a.ip().to_string(), "port_value": a.port()}}}})
-    };
+    let endpoint = |a: &SocketAddr| json!({"endpoint": {"address": {"socket_address": {"address": a.ip().to_string(), "port_value": a.port()}}}});
     let localities = priorities.iter().enumerate().map(|(priority, addresses)| {
         json!({
             "locality": {"region": "r", "zone": format!("z{priority}")}, "load_balancing_weight": 1, "priority": priority,

@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc};
 use mesh_xds::store::Batch;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
     backend::Backend,
@@ -27,8 +27,13 @@ pub(crate) struct World {
 impl World {
     /// An empty view, served in the clear.
     pub(crate) fn new() -> Self {
-        let runtime = runtime();
-        Self { folder: tempfile::tempdir().unwrap(), management: Management::start(runtime.handle(), None), runtime }
+        Self::managed_by(|runtime| Management::start(runtime, None))
+    }
+
+    /// An empty view, served as `start` does it.
+    pub(crate) fn managed_by(start: impl FnOnce(&Handle) -> Management) -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Self { folder: tempfile::tempdir().unwrap(), management: start(runtime.handle()), runtime }
     }
 
     /// A backend that answers `name`.
@@ -69,11 +74,6 @@ impl World {
         fs::write(&path, content).unwrap();
         path
     }
-}
-
-/// A runtime for what runs in this process.
-pub(crate) fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
 /// A management server in a bootstrap, without TLS.
