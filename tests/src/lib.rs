@@ -1,17 +1,14 @@
 //! What the whole-mesh tests share: real peers, processes, and waiting for what must come true.
 
-pub mod breach;
 pub mod bootstrapped;
-pub mod client;
-pub mod control_plane;
-pub mod demo;
-pub mod file_envoy;
+pub mod breach;
 pub mod certs;
 pub mod client;
 pub mod control_plane;
 pub mod demo;
 pub mod envoy;
 pub mod fetch;
+pub mod file_envoy;
 pub mod lab;
 pub mod load;
 pub mod peer;

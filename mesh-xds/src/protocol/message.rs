@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mesh_xds_api::{
     envoy::service::discovery::v3 as proto,
-    google::rpc::Status,
+    google::{protobuf::Any, rpc::Status},
 };
 
 use crate::{Nonce, Resource, ResourceName, TypeUrl, Version};
