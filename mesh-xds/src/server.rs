@@ -20,6 +20,7 @@
 
 mod age;
 mod authorize;
+mod codec;
 mod csds;
 mod fetch;
 mod limits;
@@ -107,7 +108,7 @@ impl XdsServer {
         }
     }
 
-    /// Every discovery service, to be served alone: ADS, CDS, EDS, LDS, RDS, SDS, ECDS and RTDS.
+    /// Every discovery service, to be served alone: ADS, CDS, EDS, LDS, RDS, SRDS, VHDS, SDS, ECDS and RTDS.
     #[must_use]
     pub fn routes(&self) -> tonic::service::Routes {
         let mut builder = tonic::service::Routes::builder();

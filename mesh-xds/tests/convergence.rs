@@ -257,7 +257,8 @@ impl World {
         let told = push.content.resources.iter().map(|r| r.name()).chain(&push.content.removed);
         for name in told {
             self.asked.remove(&(push.content.type_url.as_str().to_owned(), name.to_string()));
-            self.refused.retain(|(t, n, _)| (t.as_str(), n.as_str()) != (push.content.type_url.as_str(), name.as_str()));
+            self.refused
+                .retain(|(t, n, _)| (t.as_str(), n.as_str()) != (push.content.type_url.as_str(), name.as_str()));
         }
     }
 

@@ -96,7 +96,8 @@ async fn in_time<T>(inner: &Inner, reading: impl Future<Output = T>) -> Result<T
 }
 
 fn respond(push: &Push) -> Result<Response, Problem> {
-    let resources: Result<Vec<Value>, _> = push.content.resources.iter().map(|r| json::any_to_peer_value(r.any())).collect();
+    let resources: Result<Vec<Value>, _> =
+        push.content.resources.iter().map(|r| json::any_to_peer_value(r.any())).collect();
     let resources = resources.map_err(|error| {
         // The producer's mistake. A resource that is left out would be deleted by the client.
         warn!(type_url = push.content.type_url.as_str(), %error, "a resource cannot be served by REST");

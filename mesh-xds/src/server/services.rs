@@ -1,191 +1,188 @@
-//! The generated services, all over the same stream.
+//! The discovery services, all over the same stream.
+//!
+//! They are the generated services in all but one thing: a push is not encoded for each client ([`super::codec`]).
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures::{Stream, StreamExt};
-use mesh_xds_api::envoy::{
-    config::core::v3::Node as NodeMessage,
-    service::{
-        cluster::v3::cluster_discovery_service_server as cds,
-        discovery::v3::{
-            DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-            aggregated_discovery_service_server as ads,
-        },
-        endpoint::v3::endpoint_discovery_service_server as eds,
-        extension::v3::extension_config_discovery_service_server as ecds,
-        listener::v3::listener_discovery_service_server as lds,
-        route::v3::route_discovery_service_server as rds,
-        runtime::v3::runtime_discovery_service_server as rtds,
-        secret::v3::secret_discovery_service_server as sds,
+use futures::future::BoxFuture;
+use mesh_xds_api::envoy::service::{
+    cluster::v3::cluster_discovery_service_server as cds,
+    discovery::v3::{
+        DeltaDiscoveryRequest, DiscoveryRequest, DiscoveryResponse, aggregated_discovery_service_server as ads,
     },
+    endpoint::v3::endpoint_discovery_service_server as eds,
+    extension::v3::extension_config_discovery_service_server as ecds,
+    listener::v3::listener_discovery_service_server as lds,
+    route::v3::{
+        route_discovery_service_server as rds, scoped_routes_discovery_service_server as srds,
+        virtual_host_discovery_service_server as vhds,
+    },
+    runtime::v3::runtime_discovery_service_server as rtds,
+    secret::v3::secret_discovery_service_server as sds,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, async_trait};
+use tonic::{
+    Request, Response, Status, Streaming,
+    body::Body,
+    server::{Grpc, NamedService, StreamingService, UnaryService},
+};
+use tonic_prost::ProstCodec;
+use tower::Service;
 
 use super::{
     Inner, PeerInfo,
+    codec::{Asked, PushCodec, RequestMessage},
     fetch::{self, Fetched},
     stream::{self, Kind, PUSH_QUEUE},
 };
-use crate::{
-    Node, TypeUrl,
-    protocol::{Push, Request as Normal, Variant},
-};
+use crate::{TypeUrl, protocol::Push};
 
-type Outgoing<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+/// A service as the API defines it: its methods by name.
+trait Definition: Send + Sync + 'static {
+    const NAME: &'static str;
+    const SOTW: Option<&'static str>;
+    const DELTA: Option<&'static str>;
+    const FETCH: Option<&'static str>;
+    /// The type it has; none, if it has all.
+    const TYPE: Option<TypeUrl>;
+}
 
-/// Adds every discovery service.
-pub(super) fn add_all(inner: &Arc<Inner>, builder: &mut tonic::service::RoutesBuilder) {
-    let limit = inner.limits.max_request_bytes;
-    let service = |only: Option<TypeUrl>| Service { inner: inner.clone(), only };
-    builder.add_service(ads::AggregatedDiscoveryServiceServer::new(service(None)).max_decoding_message_size(limit));
-    macro_rules! add {
-        ($($server:ty, $type_url:expr;)*) => {
-            $(builder.add_service(<$server>::new(service(Some($type_url))).max_decoding_message_size(limit));)*
-        };
-    }
-    add! {
-        cds::ClusterDiscoveryServiceServer<Service>, TypeUrl::CLUSTER;
-        eds::EndpointDiscoveryServiceServer<Service>, TypeUrl::ENDPOINT;
-        lds::ListenerDiscoveryServiceServer<Service>, TypeUrl::LISTENER;
-        rds::RouteDiscoveryServiceServer<Service>, TypeUrl::ROUTE;
-        sds::SecretDiscoveryServiceServer<Service>, TypeUrl::SECRET;
-        ecds::ExtensionConfigDiscoveryServiceServer<Service>, TypeUrl::EXTENSION_CONFIG;
-        rtds::RuntimeDiscoveryServiceServer<Service>, TypeUrl::RUNTIME;
+macro_rules! services {
+    ($($name:ident: $module:ident, $sotw:expr, $delta:expr, $fetch:expr, $type_url:expr;)*) => {
+        $(
+            struct $name;
+
+            impl Definition for $name {
+                const NAME: &'static str = $module::SERVICE_NAME;
+                const SOTW: Option<&'static str> = $sotw;
+                const DELTA: Option<&'static str> = $delta;
+                const FETCH: Option<&'static str> = $fetch;
+                const TYPE: Option<TypeUrl> = $type_url;
+            }
+        )*
+
+        /// Adds every discovery service.
+        pub(super) fn add_all(inner: &Arc<Inner>, builder: &mut tonic::service::RoutesBuilder) {
+            $(builder.add_service(Discovery::<$name> { inner: inner.clone(), definition: std::marker::PhantomData });)*
+        }
+    };
+}
+
+services! {
+    Aggregated: ads, Some("StreamAggregatedResources"), Some("DeltaAggregatedResources"), None, None;
+    Clusters: cds, Some("StreamClusters"), Some("DeltaClusters"), Some("FetchClusters"), Some(TypeUrl::CLUSTER);
+    Endpoints: eds, Some("StreamEndpoints"), Some("DeltaEndpoints"), Some("FetchEndpoints"), Some(TypeUrl::ENDPOINT);
+    Listeners: lds, Some("StreamListeners"), Some("DeltaListeners"), Some("FetchListeners"), Some(TypeUrl::LISTENER);
+    Routes: rds, Some("StreamRoutes"), Some("DeltaRoutes"), Some("FetchRoutes"), Some(TypeUrl::ROUTE);
+    ScopedRoutes: srds, Some("StreamScopedRoutes"), Some("DeltaScopedRoutes"), Some("FetchScopedRoutes"),
+        Some(TypeUrl::SCOPED_ROUTE);
+    VirtualHosts: vhds, None, Some("DeltaVirtualHosts"), None, Some(TypeUrl::VIRTUAL_HOST);
+    Secrets: sds, Some("StreamSecrets"), Some("DeltaSecrets"), Some("FetchSecrets"), Some(TypeUrl::SECRET);
+    Extensions: ecds, Some("StreamExtensionConfigs"), Some("DeltaExtensionConfigs"), Some("FetchExtensionConfigs"),
+        Some(TypeUrl::EXTENSION_CONFIG);
+    Runtime: rtds, Some("StreamRuntime"), Some("DeltaRuntime"), Some("FetchRuntime"), Some(TypeUrl::RUNTIME);
+}
+
+/// One service.
+struct Discovery<D> {
+    inner: Arc<Inner>,
+    definition: std::marker::PhantomData<D>,
+}
+
+impl<D> Clone for Discovery<D> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), definition: std::marker::PhantomData }
     }
 }
 
-/// One service: of all types, or of one.
-pub(super) struct Service {
+impl<D: Definition> NamedService for Discovery<D> {
+    const NAME: &'static str = D::NAME;
+}
+
+impl<D: Definition> Service<http::Request<Body>> for Discovery<D> {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<http::Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = Method { inner: self.inner.clone(), only: D::TYPE };
+        let limit = self.inner.limits.max_request_bytes;
+        let name = request.uri().path().rsplit('/').next();
+        if name == D::SOTW {
+            let mut grpc = Grpc::new(PushCodec::<DiscoveryRequest>::default()).max_decoding_message_size(limit);
+            Box::pin(async move { Ok(grpc.streaming(Opening::<DiscoveryRequest>::new(method), request).await) })
+        } else if name == D::DELTA {
+            let mut grpc = Grpc::new(PushCodec::<DeltaDiscoveryRequest>::default()).max_decoding_message_size(limit);
+            Box::pin(async move { Ok(grpc.streaming(Opening::<DeltaDiscoveryRequest>::new(method), request).await) })
+        } else if name == D::FETCH {
+            let codec = ProstCodec::<DiscoveryResponse, DiscoveryRequest>::default();
+            let mut grpc = Grpc::new(codec).max_decoding_message_size(limit);
+            Box::pin(async move { Ok(grpc.unary(method, request).await) })
+        } else {
+            Box::pin(async move { Ok(Status::unimplemented("the service has no such method").into_http()) })
+        }
+    }
+}
+
+/// What a method works with.
+struct Method {
     inner: Arc<Inner>,
     only: Option<TypeUrl>,
 }
 
-/// A request message of either variant.
-trait RequestMessage: Into<Normal> {
-    fn take_node(&mut self) -> Option<NodeMessage>;
+/// A streaming method whose client sends `Q`.
+struct Opening<Q> {
+    method: Method,
+    message: std::marker::PhantomData<Q>,
 }
 
-impl RequestMessage for DiscoveryRequest {
-    fn take_node(&mut self) -> Option<NodeMessage> {
-        self.node.take()
-    }
-}
-
-impl RequestMessage for DeltaDiscoveryRequest {
-    fn take_node(&mut self) -> Option<NodeMessage> {
-        self.node.take()
+impl<Q> Opening<Q> {
+    fn new(method: Method) -> Self {
+        Self { method, message: std::marker::PhantomData }
     }
 }
 
-impl Service {
-    fn sotw(&self, request: Request<Streaming<DiscoveryRequest>>) -> Response<Outgoing<DiscoveryResponse>> {
-        self.open(request, Variant::Sotw, Push::into_sotw)
-    }
+impl<Q: RequestMessage> StreamingService<Asked> for Opening<Q> {
+    type Response = Push;
+    type ResponseStream = ReceiverStream<Result<Push, Status>>;
+    type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
 
-    fn delta(&self, request: Request<Streaming<DeltaDiscoveryRequest>>) -> Response<Outgoing<DeltaDiscoveryResponse>> {
-        self.open(request, Variant::Delta, Push::into_delta)
-    }
-
-    fn open<Q, R>(
-        &self,
-        request: Request<Streaming<Q>>,
-        variant: Variant,
-        encode: fn(Push) -> R,
-    ) -> Response<Outgoing<R>>
-    where
-        Q: RequestMessage + Send + 'static,
-        R: Send + 'static,
-    {
+    fn call(&mut self, request: Request<Streaming<Asked>>) -> Self::Future {
         let peer = peer_of(&request);
-        let requests = request
-            .into_inner()
-            .map(|message| message.map(|mut message| (message.take_node().map(Node::from), message.into())));
         let (sender, pushes) = mpsc::channel(PUSH_QUEUE);
-        let kind = Kind { variant, only: self.only.clone() };
-        tokio::spawn(stream::run(self.inner.clone(), kind, peer, requests, sender));
-        Response::new(Box::pin(ReceiverStream::new(pushes).map(move |push| push.map(encode))))
+        let kind = Kind { variant: Q::VARIANT, only: self.method.only.clone() };
+        tokio::spawn(stream::run(self.method.inner.clone(), kind, peer, request.into_inner(), sender));
+        std::future::ready(Ok(Response::new(ReceiverStream::new(pushes))))
     }
+}
 
-    /// The unary form.
-    async fn fetch(&self, request: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
-        let peer = peer_of(&request);
+impl UnaryService<DiscoveryRequest> for Method {
+    type Response = DiscoveryResponse;
+    type Future = BoxFuture<'static, Result<Response<DiscoveryResponse>, Status>>;
+
+    fn call(&mut self, request: Request<DiscoveryRequest>) -> Self::Future {
+        let (inner, only, peer) = (self.inner.clone(), self.only.clone(), peer_of(&request));
         let mut message = request.into_inner();
         // gRPC has no way to say that nothing changed.
         message.version_info.clear();
-        match fetch::fetch(&self.inner, self.only.as_ref(), &peer, message).await? {
-            Fetched::Push(push) => Ok(Response::new(push.into_sotw())),
-            Fetched::Unchanged => Err(Status::internal("a fetch without a version is always answered")),
-        }
+        Box::pin(async move {
+            match fetch::fetch(&inner, only.as_ref(), &peer, message).await? {
+                Fetched::Push(push) => Ok(Response::new(push.into_sotw())),
+                Fetched::Unchanged => Err(Status::internal("a fetch without a version is always answered")),
+            }
+        })
     }
 }
 
 fn peer_of<T>(request: &Request<T>) -> PeerInfo {
     request.extensions().get::<PeerInfo>().cloned().unwrap_or_default()
-}
-
-#[async_trait]
-impl ads::AggregatedDiscoveryService for Service {
-    type StreamAggregatedResourcesStream = Outgoing<DiscoveryResponse>;
-    type DeltaAggregatedResourcesStream = Outgoing<DeltaDiscoveryResponse>;
-
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<DiscoveryRequest>>,
-    ) -> Result<Response<Outgoing<DiscoveryResponse>>, Status> {
-        Ok(self.sotw(request))
-    }
-
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<DeltaDiscoveryRequest>>,
-    ) -> Result<Response<Outgoing<DeltaDiscoveryResponse>>, Status> {
-        Ok(self.delta(request))
-    }
-}
-
-macro_rules! per_type {
-    ($($service:path: $Sotw:ident $sotw:ident, $Delta:ident $delta:ident, $fetch:ident;)*) => { $(
-        #[async_trait]
-        impl $service for Service {
-            type $Sotw = Outgoing<DiscoveryResponse>;
-            type $Delta = Outgoing<DeltaDiscoveryResponse>;
-
-            async fn $sotw(
-                &self,
-                request: Request<Streaming<DiscoveryRequest>>,
-            ) -> Result<Response<Outgoing<DiscoveryResponse>>, Status> {
-                Ok(self.sotw(request))
-            }
-
-            async fn $delta(
-                &self,
-                request: Request<Streaming<DeltaDiscoveryRequest>>,
-            ) -> Result<Response<Outgoing<DeltaDiscoveryResponse>>, Status> {
-                Ok(self.delta(request))
-            }
-
-            async fn $fetch(
-                &self,
-                request: Request<DiscoveryRequest>,
-            ) -> Result<Response<DiscoveryResponse>, Status> {
-                self.fetch(request).await
-            }
-        }
-    )* };
-}
-
-per_type! {
-    cds::ClusterDiscoveryService: StreamClustersStream stream_clusters, DeltaClustersStream delta_clusters,
-        fetch_clusters;
-    eds::EndpointDiscoveryService: StreamEndpointsStream stream_endpoints, DeltaEndpointsStream delta_endpoints,
-        fetch_endpoints;
-    lds::ListenerDiscoveryService: StreamListenersStream stream_listeners, DeltaListenersStream delta_listeners,
-        fetch_listeners;
-    rds::RouteDiscoveryService: StreamRoutesStream stream_routes, DeltaRoutesStream delta_routes, fetch_routes;
-    sds::SecretDiscoveryService: StreamSecretsStream stream_secrets, DeltaSecretsStream delta_secrets, fetch_secrets;
-    ecds::ExtensionConfigDiscoveryService: StreamExtensionConfigsStream stream_extension_configs,
-        DeltaExtensionConfigsStream delta_extension_configs, fetch_extension_configs;
-    rtds::RuntimeDiscoveryService: StreamRuntimeStream stream_runtime, DeltaRuntimeStream delta_runtime, fetch_runtime;
 }

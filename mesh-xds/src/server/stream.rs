@@ -1,6 +1,6 @@
 //! One stream: requests in, pushes out, over the protocol core.
 
-use std::{sync::Arc, time::Instant};
+use std::{error::Error, sync::Arc, time::Instant};
 
 use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::{
     Inner, PeerInfo, StreamEvent, StreamInfo, age,
+    codec::Asked,
     fetch::set_type,
     limits::RequestRate,
     metrics::add,
@@ -18,10 +19,7 @@ use super::{
 };
 use crate::{
     Node, TypeUrl,
-    protocol::{
-        Push, Request, Variant,
-        server::ServerStream,
-    },
+    protocol::{Push, Request, Variant, server::ServerStream},
     store::{Attach, Follower, Refusal, ViewHandle},
 };
 
@@ -37,8 +35,8 @@ pub(super) const AGED: &str = "the stream has reached its age; connect again";
 /// Why a stream has ended whose client was told more, and the log too.
 const VIOLATED: &str = "protocol violated";
 
-/// What a client sends: the node, on the first request at least, and the request.
-pub(super) type Incoming = Result<(Option<Node>, Request), Code>;
+/// The next request, or why there is none.
+pub(super) type Incoming = Result<Asked, Code>;
 
 /// What every stream of a service has in common.
 pub(super) struct Kind {
@@ -371,7 +369,8 @@ fn bad_message(inner: &Inner, code: &Code) -> Option<Code> {
             "the request is too large, at most {} bytes are read",
             inner.limits.max_request_bytes
         ))),
-        GrpcCode::Internal | GrpcCode::InvalidArgument => {
+        // A stream that is reset comes as INTERNAL too, with the reset as its cause: some clients end theirs so.
+        GrpcCode::Internal | GrpcCode::InvalidArgument if code.source().is_none() => {
             Some(Code::invalid_argument(format!("the request cannot be read: {}", code.message())))
         }
         _ => None,

@@ -121,7 +121,8 @@ mod tests {
     }
 
     fn names(watcher: &mut ViewWatcher) -> Vec<String> {
-        watcher.read(|ledger, since| ledger.changes(&TypeUrl::CLUSTER, since).map(|(name, _)| name.to_string()).collect())
+        watcher
+            .read(|ledger, since| ledger.changes(&TypeUrl::CLUSTER, since).map(|(name, _)| name.to_string()).collect())
     }
 
     #[tokio::test]

@@ -59,11 +59,8 @@ impl TypeState {
             Composer { state: self, kind, recipe, complete, resources: Vec::new(), removed: Vec::new() }.content()
         };
         let is_particular = !self.odd.is_empty() || !self.owed.is_empty() || !self.refused_removals.is_empty();
-        let content = if is_particular || !complete {
-            Arc::new(compose(&recipe))
-        } else {
-            sharing.content(recipe, compose)
-        };
+        let content =
+            if is_particular || !complete { Arc::new(compose(&recipe)) } else { sharing.content(recipe, compose) };
         Some(Draft { content, complete, removals_to })
     }
 

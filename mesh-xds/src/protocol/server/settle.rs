@@ -1,10 +1,6 @@
 //! Answers to pushes.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
     Event, Sent, ServerStream,
@@ -83,7 +79,8 @@ impl TypeState {
                 self.refused_removals.insert(name.clone());
             }
         }
-        let sent = content.resources.iter().map(|r| Sent { name: r.name().clone(), version: Some(r.version().clone()) });
+        let sent =
+            content.resources.iter().map(|r| Sent { name: r.name().clone(), version: Some(r.version().clone()) });
         let gone = content.removed.iter().map(|name| Sent { name: name.clone(), version: None });
         let resources = sent.chain(gone).collect();
         events.push_back(Event::Nacked { type_url: self.type_url.clone(), nonce, message, resources });
