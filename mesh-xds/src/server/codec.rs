@@ -1,13 +1,22 @@
-//! Messages of the discovery services: pushes go out as they were encoded once for all, requests come in normal form.
+//! Messages of the discovery services on the wire: requests come in normal form, and pushes go out as they were encoded once
+//! for all who are told the same. A large one is not even copied: what a slow client has not taken yet costs it nothing.
 
-use std::marker::PhantomData;
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
-use bytes::BufMut;
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body::{Body, Frame};
 use mesh_xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
 use prost::Message;
+use tokio::sync::mpsc;
 use tonic::{
     Status,
-    codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    codec::{BufferSettings, DecodeBuf, Decoder},
 };
 
 use crate::{
@@ -19,7 +28,7 @@ use crate::{
 pub(super) type Asked = (Option<Node>, Request);
 
 /// A request message of either variant.
-pub(super) trait RequestMessage: Message + Default + Send + 'static {
+pub(super) trait RequestMessage: Message + Default + 'static {
     const VARIANT: Variant;
 
     fn into_asked(self) -> Asked;
@@ -41,60 +50,16 @@ impl RequestMessage for DeltaDiscoveryRequest {
     }
 }
 
-/// The codec of a stream whose client sends `Q`.
-#[derive(Debug)]
-pub(super) struct PushCodec<Q>(PhantomData<Q>);
-
-/// Writes pushes.
-#[derive(Debug)]
-pub(super) struct PushEncoder;
-
 /// Reads requests.
 #[derive(Debug)]
-pub(super) struct RequestDecoder<Q>(PhantomData<Q>);
+pub(super) struct RequestDecoder<Q>(PhantomData<fn() -> Q>);
 
-/// Room that each stream holds for what it writes; it grows with a push and is given up with it.
-const WRITE_BUFFER: usize = 512;
+/// Room that each stream holds for what it reads; it grows with a request.
+const READ_BUFFER: usize = 512;
 
-fn buffers() -> BufferSettings {
-    BufferSettings::new(WRITE_BUFFER, 32 << 10)
-}
-
-impl<Q> Default for PushCodec<Q> {
+impl<Q> Default for RequestDecoder<Q> {
     fn default() -> Self {
         Self(PhantomData)
-    }
-}
-
-impl<Q: RequestMessage> Codec for PushCodec<Q> {
-    type Encode = Push;
-    type Decode = Asked;
-    type Encoder = PushEncoder;
-    type Decoder = RequestDecoder<Q>;
-
-    fn encoder(&mut self) -> PushEncoder {
-        PushEncoder
-    }
-
-    fn decoder(&mut self) -> RequestDecoder<Q> {
-        RequestDecoder(PhantomData)
-    }
-}
-
-impl Encoder for PushEncoder {
-    type Item = Push;
-    type Error = Status;
-
-    fn encode(&mut self, push: Push, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let (shared, own) = push.encoded();
-        buffer.reserve(shared.len() + own.len());
-        buffer.put(shared);
-        buffer.put(own);
-        Ok(())
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        buffers()
     }
 }
 
@@ -108,6 +73,132 @@ impl<Q: RequestMessage> Decoder for RequestDecoder<Q> {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        buffers()
+        BufferSettings::new(READ_BUFFER, READ_BUFFER)
+    }
+}
+
+/// The body of a stream's response: pushes as length-prefixed messages, then the status
+/// ([gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses").
+pub(super) struct PushBody {
+    pushes: mpsc::Receiver<Result<Push, Status>>,
+    /// Parts of a push that are on their way.
+    parts: VecDeque<Bytes>,
+    ended: bool,
+}
+
+/// A message is preceded by a flag, for compression, and its length.
+const PREFIX: usize = 5;
+
+/// Up to here a push is copied into one part: a frame of its own would cost more.
+const COPIED: usize = 4096;
+
+impl PushBody {
+    pub(super) fn new(pushes: mpsc::Receiver<Result<Push, Status>>) -> Self {
+        Self { pushes, parts: VecDeque::new(), ended: false }
+    }
+
+    fn write(&mut self, push: &Push) -> Result<(), Status> {
+        let (shared, own) = push.encoded();
+        let length = u32::try_from(shared.len() + own.len())
+            .map_err(|_| Status::resource_exhausted("a push of 4 GiB or more cannot be sent"))?;
+        let copied = shared.len() <= COPIED;
+        let mut head = BytesMut::with_capacity(PREFIX + own.len() + if copied { shared.len() } else { 0 });
+        head.put_u8(0);
+        head.put_u32(length);
+        head.put(own);
+        if copied {
+            head.put(shared);
+            self.parts.push_back(head.freeze());
+        } else {
+            self.parts.extend([head.freeze(), shared]);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, status: &Status) -> Frame<Bytes> {
+        self.ended = true;
+        let mut trailers = http::HeaderMap::new();
+        if status.add_header(&mut trailers).is_err() {
+            // A reason that fits no header: the code says enough.
+            trailers.insert(Status::GRPC_STATUS, http::HeaderValue::from(status.code() as i32));
+        }
+        Frame::trailers(trailers)
+    }
+}
+
+impl Body for PushBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(part) = this.parts.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(part))));
+            }
+            if this.ended {
+                return Poll::Ready(None);
+            }
+            let status = match ready!(this.pushes.poll_recv(cx)) {
+                Some(Ok(push)) => match this.write(&push) {
+                    Ok(()) => continue,
+                    Err(status) => status,
+                },
+                Some(Err(status)) => status,
+                None => Status::ok(""),
+            };
+            return Poll::Ready(Some(Ok(this.end(&status))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::Arc};
+
+    use mesh_xds_api::{envoy::config::cluster::v3::Cluster, envoy::service::discovery::v3::DeltaDiscoveryResponse};
+    use tonic::Code;
+
+    use super::*;
+    use crate::{Resource, TypeUrl, protocol::Content};
+
+    fn push(padding: usize) -> Push {
+        let cluster = Cluster { name: "c".into(), alt_stat_name: "x".repeat(padding), ..Default::default() };
+        let resources = vec![Arc::new(Resource::pack("c", &cluster))];
+        let content = Content::new(TypeUrl::CLUSTER, Variant::Delta, false, resources, Vec::new());
+        Push { nonce: "1".into(), content: Arc::new(content) }
+    }
+
+    #[tokio::test]
+    async fn messages_then_the_status() {
+        let (sender, pushes) = mpsc::channel(3);
+        let mut body = PushBody::new(pushes);
+        for item in [Ok(push(1)), Ok(push(10_000)), Err(Status::unavailable("away"))] {
+            sender.send(item).await.unwrap();
+        }
+        let (mut data, mut parts, mut trailers) = (Vec::new(), 0, None);
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            match frame.unwrap().into_data() {
+                Ok(part) => {
+                    parts += 1;
+                    data.extend_from_slice(&part);
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        assert_eq!(parts, 3, "the small one is one part");
+        for padding in [1, 10_000] {
+            let length = u32::from_be_bytes(data[1..PREFIX].try_into().unwrap()) as usize;
+            let message = DeltaDiscoveryResponse::decode(&data[PREFIX..PREFIX + length]).unwrap();
+            assert_eq!((data[0], message), (0, push(padding).into_delta()));
+            data.drain(..PREFIX + length);
+        }
+        assert!(data.is_empty());
+        let status = Status::from_header_map(&trailers.unwrap()).unwrap();
+        assert_eq!((status.code(), status.message()), (Code::Unavailable, "away"));
     }
 }

@@ -4,6 +4,8 @@
 
 use std::{
     convert::Infallible,
+    future::ready,
+    marker::PhantomData,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -25,22 +27,22 @@ use mesh_xds_api::envoy::service::{
     secret::v3::secret_discovery_service_server as sds,
 };
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Response, Status, Streaming,
     body::Body,
-    server::{Grpc, NamedService, StreamingService, UnaryService},
+    metadata::GRPC_CONTENT_TYPE,
+    server::{Grpc, NamedService, UnaryService},
 };
 use tonic_prost::ProstCodec;
 use tower::Service;
 
 use super::{
     Inner, PeerInfo,
-    codec::{Asked, PushCodec, RequestMessage},
+    codec::{PushBody, RequestDecoder, RequestMessage},
     fetch::{self, Fetched},
     stream::{self, Kind, PUSH_QUEUE},
 };
-use crate::{TypeUrl, protocol::Push};
+use crate::TypeUrl;
 
 /// A service as the API defines it: its methods by name.
 trait Definition: Send + Sync + 'static {
@@ -68,7 +70,7 @@ macro_rules! services {
 
         /// Adds every discovery service.
         pub(super) fn add_all(inner: &Arc<Inner>, builder: &mut tonic::service::RoutesBuilder) {
-            $(builder.add_service(Discovery::<$name> { inner: inner.clone(), definition: std::marker::PhantomData });)*
+            $(builder.add_service(Discovery::<$name> { inner: inner.clone(), definition: PhantomData });)*
         }
     };
 }
@@ -91,12 +93,12 @@ services! {
 /// One service.
 struct Discovery<D> {
     inner: Arc<Inner>,
-    definition: std::marker::PhantomData<D>,
+    definition: PhantomData<D>,
 }
 
 impl<D> Clone for Discovery<D> {
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), definition: std::marker::PhantomData }
+        Self { inner: self.inner.clone(), definition: PhantomData }
     }
 }
 
@@ -115,20 +117,17 @@ impl<D: Definition> Service<http::Request<Body>> for Discovery<D> {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let method = Method { inner: self.inner.clone(), only: D::TYPE };
-        let limit = self.inner.limits.max_request_bytes;
         let name = request.uri().path().rsplit('/').next();
         if name == D::SOTW {
-            let mut grpc = Grpc::new(PushCodec::<DiscoveryRequest>::default()).max_decoding_message_size(limit);
-            Box::pin(async move { Ok(grpc.streaming(Opening::<DiscoveryRequest>::new(method), request).await) })
+            Box::pin(ready(Ok(method.open::<DiscoveryRequest>(request))))
         } else if name == D::DELTA {
-            let mut grpc = Grpc::new(PushCodec::<DeltaDiscoveryRequest>::default()).max_decoding_message_size(limit);
-            Box::pin(async move { Ok(grpc.streaming(Opening::<DeltaDiscoveryRequest>::new(method), request).await) })
+            Box::pin(ready(Ok(method.open::<DeltaDiscoveryRequest>(request))))
         } else if name == D::FETCH {
             let codec = ProstCodec::<DiscoveryResponse, DiscoveryRequest>::default();
-            let mut grpc = Grpc::new(codec).max_decoding_message_size(limit);
+            let mut grpc = Grpc::new(codec).max_decoding_message_size(self.inner.limits.max_request_bytes);
             Box::pin(async move { Ok(grpc.unary(method, request).await) })
         } else {
-            Box::pin(async move { Ok(Status::unimplemented("the service has no such method").into_http()) })
+            Box::pin(ready(Ok(Status::unimplemented("the service has no such method").into_http())))
         }
     }
 }
@@ -139,29 +138,24 @@ struct Method {
     only: Option<TypeUrl>,
 }
 
-/// A streaming method whose client sends `Q`.
-struct Opening<Q> {
-    method: Method,
-    message: std::marker::PhantomData<Q>,
-}
+/// The header by which a client says that its messages are compressed.
+const ENCODING: &str = "grpc-encoding";
 
-impl<Q> Opening<Q> {
-    fn new(method: Method) -> Self {
-        Self { method, message: std::marker::PhantomData }
-    }
-}
-
-impl<Q: RequestMessage> StreamingService<Asked> for Opening<Q> {
-    type Response = Push;
-    type ResponseStream = ReceiverStream<Result<Push, Status>>;
-    type Future = std::future::Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<Asked>>) -> Self::Future {
-        let peer = peer_of(&request);
+impl Method {
+    /// Opens a stream whose client sends `Q`.
+    fn open<Q: RequestMessage>(self, request: http::Request<Body>) -> http::Response<Body> {
+        if request.headers().get(ENCODING).is_some_and(|encoding| encoding != "identity") {
+            return Status::unimplemented("compressed requests are not understood").into_http();
+        }
+        let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
+        let limit = Some(self.inner.limits.max_request_bytes);
+        let requests = Streaming::new_request(RequestDecoder::<Q>::default(), request.into_body(), None, limit);
         let (sender, pushes) = mpsc::channel(PUSH_QUEUE);
-        let kind = Kind { variant: Q::VARIANT, only: self.method.only.clone() };
-        tokio::spawn(stream::run(self.method.inner.clone(), kind, peer, request.into_inner(), sender));
-        std::future::ready(Ok(Response::new(ReceiverStream::new(pushes))))
+        let kind = Kind { variant: Q::VARIANT, only: self.only };
+        tokio::spawn(stream::run(self.inner, kind, peer, requests, sender));
+        let mut response = http::Response::new(Body::new(PushBody::new(pushes)));
+        response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        response
     }
 }
 
@@ -170,7 +164,8 @@ impl UnaryService<DiscoveryRequest> for Method {
     type Future = BoxFuture<'static, Result<Response<DiscoveryResponse>, Status>>;
 
     fn call(&mut self, request: Request<DiscoveryRequest>) -> Self::Future {
-        let (inner, only, peer) = (self.inner.clone(), self.only.clone(), peer_of(&request));
+        let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
+        let (inner, only) = (self.inner.clone(), self.only.clone());
         let mut message = request.into_inner();
         // gRPC has no way to say that nothing changed.
         message.version_info.clear();
@@ -181,8 +176,4 @@ impl UnaryService<DiscoveryRequest> for Method {
             }
         })
     }
-}
-
-fn peer_of<T>(request: &Request<T>) -> PeerInfo {
-    request.extensions().get::<PeerInfo>().cloned().unwrap_or_default()
 }

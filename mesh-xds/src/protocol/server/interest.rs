@@ -15,6 +15,8 @@ pub(super) struct Interest {
     pub(super) names: Arc<Names>,
     /// SotW: names were listed once, so that an empty list no longer means everything.
     listed: bool,
+    /// SotW: of the names last listed.
+    fingerprint: Option<u64>,
 }
 
 /// What a request changed.
@@ -85,6 +87,13 @@ impl Interest {
         let explicit = names.iter().any(|n| *n == WILDCARD);
         self.listed |= !names.is_empty();
         self.wildcard = explicit || (names.is_empty() && !self.listed && legacy);
+        // Every acknowledgement repeats the list, which has mostly not changed.
+        let fingerprint = Some(fingerprint(names));
+        if self.fingerprint == fingerprint {
+            self.note_wildcard(before, &mut change);
+            return change;
+        }
+        self.fingerprint = fingerprint;
         let wanted: HashSet<&ResourceName> = names.iter().filter(|n| **n != WILDCARD).collect();
         change.dropped = self.names.iter().filter(|n| !wanted.contains(n)).cloned().collect();
         for name in &change.dropped {
@@ -116,4 +125,10 @@ impl Interest {
         change.wildcard_on = self.wildcard && !before;
         change.wildcard_off = before && !self.wildcard;
     }
+}
+
+/// Equal for equal lists, in whichever order. A client that made two lists look equal would deceive itself only.
+fn fingerprint(names: &[ResourceName]) -> u64 {
+    let hash = |name: &ResourceName| xxhash_rust::xxh3::xxh3_64(name.as_str().as_bytes());
+    names.iter().map(hash).fold(names.len() as u64, u64::wrapping_add)
 }
