@@ -7,14 +7,19 @@ use mesh_xds_api::{
     any::{self, Any},
     envoy::{
         config::{
-            cluster::v3::{Cluster, cluster},
+            cluster::v3::{Cluster, LoadBalancingPolicy, cluster, load_balancing_policy::Policy},
             core::v3::{
-                Address, ConfigSource, PathConfigSource, SocketAddress, TransportSocket, address, config_source,
-                socket_address, transport_socket,
+                Address, ConfigSource, PathConfigSource, SocketAddress, TransportSocket, TypedExtensionConfig, address,
+                config_source, socket_address, transport_socket,
             },
             endpoint::v3::ClusterLoadAssignment,
             listener::v3::{Filter, FilterChain, Listener, filter},
-            route::v3::RouteConfiguration,
+            route::v3::{
+                RetryPolicy, Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost,
+                retry_policy::{RetryPriority, retry_priority},
+                route, route_action,
+                route_match::PathSpecifier,
+            },
         },
         extensions::{
             filters::{
@@ -41,7 +46,7 @@ const CONFIG: &str = "envoy.config";
 const EXTENSIONS: &str = "envoy.extensions";
 
 /// Puts a message of some type into a resource, of the file that Envoy reads it from.
-pub type Place = fn(Any) -> (Followed, Any);
+pub(crate) type Place = fn(Any) -> (Followed, Any);
 
 fn http_filter(config: Any) -> (Followed, Any) {
     let filter = HttpFilter {
@@ -100,11 +105,45 @@ fn protocol_options(config: Any) -> (Followed, Any) {
     (CDS, any::pack(&cluster))
 }
 
+fn balancer(config: Any) -> (Followed, Any) {
+    let config = TypedExtensionConfig { name: "balancer".into(), typed_config: Some(config) };
+    let policy = LoadBalancingPolicy { policies: vec![Policy { typed_extension_config: Some(config) }] };
+    (CDS, any::pack(&Cluster { name: "balancer".into(), load_balancing_policy: Some(policy), ..Default::default() }))
+}
+
+fn path_match(config: Any) -> (Followed, Any) {
+    let config = TypedExtensionConfig { name: "path".into(), typed_config: Some(config) };
+    route(PathSpecifier::PathMatchPolicy(config), RouteAction::default())
+}
+
+fn retry_priority(config: Any) -> (Followed, Any) {
+    let priority = RetryPriority {
+        name: "envoy.retry_priorities.previous_priorities".into(),
+        config_type: Some(retry_priority::ConfigType::TypedConfig(config)),
+    };
+    let retry_policy = RetryPolicy { retry_priority: Some(priority), ..Default::default() };
+    route(PathSpecifier::Prefix("/".into()), RouteAction { retry_policy: Some(retry_policy), ..Default::default() })
+}
+
+fn route(path: PathSpecifier, action: RouteAction) -> (Followed, Any) {
+    let cluster_specifier = Some(route_action::ClusterSpecifier::Cluster("eds".into()));
+    let route = Route {
+        r#match: Some(RouteMatch { path_specifier: Some(path), ..Default::default() }),
+        action: Some(route::Action::Route(RouteAction { cluster_specifier, ..action })),
+        ..Default::default()
+    };
+    let host = VirtualHost { name: "aa".into(), domains: vec!["*".into()], routes: vec![route], ..Default::default() };
+    let routes = RouteConfiguration { name: "routes".into(), virtual_hosts: vec![host], ..Default::default() };
+    (RDS, any::pack(&routes))
+}
+
 /// In this order: what a file of the base needs is there until its turn is over.
-pub const ROOTS: &[(&str, &str, Place)] = &[
+pub(crate) const ROOTS: &[(&str, &str, Place)] = &[
     (CONFIG, "endpoint.v3.ClusterLoadAssignment", |r| (EDS, r)),
     (EXTENSIONS, "transport_sockets.tls.v3.Secret", |r| (SDS, r)),
     (CONFIG, "route.v3.RouteConfiguration", |r| (RDS, r)),
+    (EXTENSIONS, "path.match.uri_template.v3.UriTemplateMatchConfig", path_match),
+    (EXTENSIONS, "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig", retry_priority),
     (CONFIG, "listener.v3.Listener", |r| (LDS, r)),
     (EXTENSIONS, "filters.network.http_connection_manager.v3.HttpConnectionManager", network_filter),
     (EXTENSIONS, "filters.network.tcp_proxy.v3.TcpProxy", network_filter),
@@ -124,12 +163,14 @@ pub const ROOTS: &[(&str, &str, Place)] = &[
     (EXTENSIONS, "filters.http.local_ratelimit.v3.LocalRateLimit", http_filter),
     (EXTENSIONS, "filters.http.ratelimit.v3.RateLimit", http_filter),
     (CONFIG, "cluster.v3.Cluster", |r| (CDS, r)),
+    (EXTENSIONS, "load_balancing_policies.client_side_weighted_round_robin.v3.ClientSideWeightedRoundRobin", balancer),
+    (EXTENSIONS, "load_balancing_policies.load_aware_locality.v3.LoadAwareLocality", balancer),
     (EXTENSIONS, "transport_sockets.tls.v3.UpstreamTlsContext", upstream_tls),
     (EXTENSIONS, "upstreams.http.v3.HttpProtocolOptions", protocol_options),
 ];
 
 /// What Envoy begins with: each followed file is in use, and all of it is accepted.
-pub fn base(folder: &Path) -> Vec<(Followed, Vec<Any>)> {
+pub(crate) fn base(folder: &Path) -> Vec<(Followed, Vec<Any>)> {
     let source = |followed: Followed| ConfigSource {
         resource_api_version: 2,
         config_source_specifier: Some(config_source::ConfigSourceSpecifier::PathConfigSource(PathConfigSource {
