@@ -30,7 +30,7 @@ pub(super) struct Checks {
 
 impl Checks {
     /// The rules that `value` breaks.
-    pub(super) fn broken_by<'c, 'v>(&'c self, value: &'v Value<'_>) -> impl Iterator<Item = &'c Rule> {
+    pub(super) fn broken_by<'c>(&'c self, value: &Value<'_>) -> impl Iterator<Item = &'c Rule> {
         let apply = !(self.ignore_empty && value.is_empty());
         self.list.iter().filter(move |c| apply && c.test.is_broken_by(value)).map(|c| &c.rule)
     }

@@ -80,7 +80,8 @@ impl<'n> Group<'n> {
         match (self.lower.take(), self.upper.take()) {
             // A range whose ends are crossed means outside.
             (Some(lower), Some(upper)) if lower.limit >= upper.limit => {
-                let reason = format!("{} or {}", lower.check.rule.reason, upper.check.rule.reason.replace("must be ", ""));
+                let reason =
+                    format!("{} or {}", lower.check.rule.reason, upper.check.rule.reason.replace("must be ", ""));
                 let rule = Rule { name: lower.check.rule.name, reason };
                 let test = Test::Either(Box::new([lower.check.test, upper.check.test]));
                 self.checks.list.push(Check { rule, test });

@@ -33,11 +33,10 @@ pub(super) fn test(
 }
 
 fn length(rule: &str, number: u64, of_chars: bool) -> Option<Vec<(String, Test)>> {
-    let (unit, min, max): (_, fn(u64) -> Test, fn(u64) -> Test) = if of_chars && !rule.ends_with("bytes") {
-        ("character", Test::MinChars, Test::MaxChars)
-    } else {
-        ("byte", Test::MinBytes, Test::MaxBytes)
-    };
+    let of_chars = of_chars && !rule.ends_with("bytes");
+    let unit = if of_chars { "character" } else { "byte" };
+    let min = |number| if of_chars { Test::MinChars(number) } else { Test::MinBytes(number) };
+    let max = |number| if of_chars { Test::MaxChars(number) } else { Test::MaxBytes(number) };
     let count = if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") };
     Some(match rule {
         "min_len" | "min_bytes" if number == 1 => vec![("must not be empty".to_owned(), min(1))],
