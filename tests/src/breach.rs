@@ -5,7 +5,9 @@
 //! documents.
 
 mod instance;
+mod options;
 mod rule;
+mod value;
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 
@@ -78,7 +80,7 @@ fn reachable(root: &MessageDescriptor) -> Vec<(MessageDescriptor, Vec<FieldDescr
     let mut open = VecDeque::from([(root.clone(), Vec::new())]);
     let mut found = Vec::new();
     while let Some((message, path)) = open.pop_front() {
-        for field in message.fields().filter(|f| !is_deprecated(f)) {
+        for field in message.fields().filter(|f| !options::is_deprecated(f)) {
             let Some(target) = target(&field) else { continue };
             if !target.full_name().starts_with("google.protobuf.") && seen.insert(target.full_name().to_owned()) {
                 open.push_back((target, path.iter().cloned().chain([field]).collect()));
@@ -92,8 +94,4 @@ fn reachable(root: &MessageDescriptor) -> Vec<(MessageDescriptor, Vec<FieldDescr
 fn target(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     let Kind::Message(message) = field.kind() else { return None };
     if message.is_map_entry() { message.map_entry_value_field().kind().as_message().cloned() } else { Some(message) }
-}
-
-fn is_deprecated(field: &FieldDescriptor) -> bool {
-    field.options().get_field_by_name("deprecated").and_then(|v| v.as_bool()).unwrap_or_default()
 }

@@ -2,7 +2,10 @@
 
 use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, Value};
 
-use super::{is_deprecated, rule};
+use super::{
+    options::{self, is_deprecated},
+    value,
+};
 
 /// How deep required messages may lie in each other.
 pub(super) const MAX_DEPTH: usize = 12;
@@ -34,10 +37,10 @@ pub(super) fn in_shape(field: &FieldDescriptor, value: Value, depth: usize) -> O
     if !field.is_list() {
         return Some(value);
     }
-    let others = rule::bound(field, "min_items").unwrap_or(1).saturating_sub(1);
+    let others = options::bound(field, "min_items").unwrap_or(1).saturating_sub(1);
     let mut list = vec![value];
     for _ in 0..others {
-        list.push(sound(&field.kind(), rule::group(field, true).as_ref(), depth)?);
+        list.push(sound(&field.kind(), options::group(field, true).as_ref(), depth)?);
     }
     Some(Value::List(list))
 }
@@ -52,7 +55,7 @@ pub(super) fn smallest(descriptor: &MessageDescriptor, depth: usize) -> Option<D
             message.set_field(&field, value);
         }
     }
-    for oneof in descriptor.oneofs().filter(rule::is_required) {
+    for oneof in descriptor.oneofs().filter(options::is_required) {
         let members = oneof.fields().filter(|f| !is_deprecated(f));
         let (field, value) = members.filter_map(|f| Some((f.clone(), member(&f, depth)?))).next()?;
         message.set_field(&field, value);
@@ -61,43 +64,43 @@ pub(super) fn smallest(descriptor: &MessageDescriptor, depth: usize) -> Option<D
 }
 
 fn member(field: &FieldDescriptor, depth: usize) -> Option<Value> {
-    sound(&field.kind(), rule::group(field, false).as_ref(), depth)
+    sound(&field.kind(), options::group(field, false).as_ref(), depth)
 }
 
 /// What a field that is no member of a `oneof` must be set to; `Some(None)` where it may stay unset.
 fn needed(field: &FieldDescriptor, depth: usize) -> Option<Option<Value>> {
-    let Some(rules) = rule::rules(field) else { return Some(None) };
-    let group = rule::group(field, false);
-    let in_group = |name: &str| group.as_ref().is_some_and(|(_, g)| rule::flag(g, name));
+    let Some(rules) = options::rules(field) else { return Some(None) };
+    let group = options::group(field, false);
+    let in_group = |name: &str| group.as_ref().is_some_and(|(_, g)| options::flag(g, name));
     if field.is_list() || field.is_map() {
-        let least = rule::bound(field, "min_items").or_else(|| rule::bound(field, "min_pairs")).unwrap_or(0);
+        let least = options::bound(field, "min_items").or_else(|| options::bound(field, "min_pairs")).unwrap_or(0);
         if least == 0 {
             return Some(None);
         }
         let kind =
             if field.is_map() { field.kind().as_message()?.map_entry_value_field().kind() } else { field.kind() };
-        let element = sound(&kind, rule::group(field, true).as_ref(), depth)?;
+        let element = sound(&kind, options::group(field, true).as_ref(), depth)?;
         return Some(Some(in_shape(field, element, depth)?));
     }
-    let required = rule::message_rule(&rules, "required") || in_group("required");
+    let required = options::message_rule(&rules, "required") || in_group("required");
     let scalar = !matches!(field.kind(), Kind::Message(_)) && group.is_some() && !in_group("ignore_empty");
     if required || scalar { Some(Some(member(field, depth)?)) } else { Some(None) }
 }
 
 /// A value that keeps the rules over one value.
 pub(super) fn sound(kind: &Kind, group: Option<&(String, DynamicMessage)>, depth: usize) -> Option<Value> {
-    let Kind::Message(message) = kind else { return Some(rule::sound_scalar(kind, group)) };
+    let Kind::Message(message) = kind else { return Some(value::sound_scalar(kind, group)) };
     match message.full_name() {
         "google.protobuf.Any" => {
             let mut any = DynamicMessage::new(message.clone());
             any.set_field_by_name("type_url", Value::String("type.googleapis.com/google.protobuf.Empty".to_owned()));
             Some(Value::Message(any))
         }
-        "google.protobuf.Duration" => Some(Value::Message(rule::sound_duration(message, group))),
+        "google.protobuf.Duration" => Some(Value::Message(value::sound_duration(message, group))),
         name if name.starts_with("google.protobuf.") && name.ends_with("Value") && message.fields().len() == 1 => {
-            let value = message.get_field(1)?;
+            let inner = message.get_field(1)?;
             let mut wrapper = DynamicMessage::new(message.clone());
-            wrapper.set_field(&value, rule::sound_scalar(&value.kind(), group));
+            wrapper.set_field(&inner, value::sound_scalar(&inner.kind(), group));
             Some(Value::Message(wrapper))
         }
         _ => smallest(message, depth).map(Value::Message),
