@@ -11,13 +11,14 @@
 //! # }
 //! ```
 //!
-//! A stream's life: first request ─► [`StreamAuthorizer`] (who is it, may it) ─► [`ViewSource`] (what does it see) ─►
-//! protocol core over the view, until either side ends. What happens is told to an [`Observer`], counted in [`Metrics`],
+//! A stream's life: first request ─► [`Shed`] (is there room) ─► [`StreamAuthorizer`] (who is it, may it) ─► its turn
+//! ([`AdmissionLimits`]) ─► [`ViewSource`] (what does it see) ─► protocol core over the view, until either side ends. What happens is told to an [`Observer`], counted in [`Metrics`],
 //! and can be asked for at any time through [`Status`].
 //!
 //! A slow client costs its protocol state and one push; what changes meanwhile is merged. Debouncing is the producer's
 //! business: each update of a view is pushed at once to whoever is ready.
 
+mod admission;
 mod age;
 mod authorize;
 mod codec;
@@ -35,14 +36,19 @@ mod status;
 mod stream;
 mod tell;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use self::admission::Admission;
 pub use self::{
+    admission::{AdmissionLimits, NeverShed, ServerLoad, Shed, ShedImbalance},
     authorize::{AllowAll, NodeIdentity, StreamAuthorizer},
     limits::ServerLimits,
     listen::{ListenConfig, serve},
@@ -66,7 +72,9 @@ pub(crate) struct Inner {
     source: Box<dyn ViewSource>,
     authorizer: Box<dyn StreamAuthorizer>,
     observer: Box<dyn Observer>,
+    shed: Box<dyn Shed>,
     limits: ServerLimits,
+    admission: Admission,
     metrics: Metrics,
     status: Status,
     stop: CancellationToken,
@@ -81,6 +89,7 @@ pub struct ServerBuilder {
     source: Box<dyn ViewSource>,
     authorizer: Box<dyn StreamAuthorizer>,
     observer: Box<dyn Observer>,
+    shed: Box<dyn Shed>,
     limits: ServerLimits,
 }
 
@@ -104,6 +113,7 @@ impl XdsServer {
             source: Box::new(source),
             authorizer: Box::new(AllowAll),
             observer: Box::new(NoObserver),
+            shed: Box::new(NeverShed),
             limits: ServerLimits::default(),
         }
     }
@@ -187,6 +197,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Turns clients away when the server has enough to do. Default [`NeverShed`]: only the limits do.
+    pub fn shed(mut self, shed: impl Shed) -> Self {
+        self.shed = Box::new(shed);
+        self
+    }
+
     /// Bounds.
     pub fn limits(mut self, limits: ServerLimits) -> Self {
         self.limits = limits;
@@ -196,11 +212,13 @@ impl ServerBuilder {
     /// The server.
     #[must_use]
     pub fn build(self) -> XdsServer {
-        let Self { source, authorizer, observer, limits } = self;
+        let Self { source, authorizer, observer, shed, limits } = self;
         let inner = Inner {
             source,
             authorizer,
             observer,
+            shed,
+            admission: Admission::new(&limits.admission, Instant::now()),
             limits,
             metrics: Metrics::default(),
             status: Status::default(),

@@ -11,7 +11,7 @@ use mesh_xds::{
     TypeUrl,
     client::Client,
     protocol::Subscription,
-    server::{ListenConfig, PeerInfo, ServerLimits, StreamAuthorizer, XdsServer, serve},
+    server::{ListenConfig, PeerInfo, ServerLimits, ServerLoad, StreamAuthorizer, XdsServer, serve},
     store::{Refusal, SingleView, View},
 };
 use mesh_xds_api::{
@@ -167,6 +167,22 @@ async fn streams_are_bounded_and_silent_ones_end() {
     let mut silent = client.stream_aggregated_resources(silent).await.unwrap().into_inner();
     let ended = timeout(PATIENCE, silent.message()).await.unwrap().unwrap_err();
     assert_eq!((ended.code(), running.server.metrics().streams_refused), (Code::DeadlineExceeded, 2));
+}
+
+#[tokio::test]
+async fn clients_are_shed_when_the_server_says_so() {
+    let shed = |load: &ServerLoad| (load.streams > 1).then(|| "enough for me".to_owned());
+    let running = Running::start(XdsServer::builder(SingleView(View::new())).shed(shed)).await;
+    let mut first = Sotw::open(&running, request(&TypeUrl::CLUSTER)).await;
+    first.next().await.unwrap();
+    let mut second = Sotw::open(&running, request(&TypeUrl::CLUSTER)).await;
+    let told = second.next().await.unwrap_err();
+    assert_eq!((told.code(), told.message()), (Code::Unavailable, "enough for me"));
+    let metrics = running.server.metrics();
+    assert_eq!((metrics.streams_refused, metrics.streams_shed, metrics.streams_starting), (1, 1, 0));
+    // A fetch is no stream.
+    let mut cds = ClusterDiscoveryServiceClient::new(channel(&running).await);
+    cds.fetch_clusters(request(&TypeUrl::CLUSTER)).await.unwrap();
 }
 
 #[tokio::test]

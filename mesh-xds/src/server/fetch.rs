@@ -6,7 +6,11 @@ use mesh_xds_api::envoy::service::discovery::v3::DiscoveryRequest;
 use tonic::Status;
 use tracing::debug;
 
-use super::{Inner, PeerInfo, StreamEvent, metrics::add, stream};
+use super::{
+    Inner, PeerInfo, StreamEvent,
+    metrics::add,
+    stream::{self, Admitted},
+};
 use crate::{
     Node, TypeUrl,
     protocol::{
@@ -41,7 +45,7 @@ pub(super) async fn fetch(
     let held = request.version.take();
     // There is no earlier answer that a fetch could refer to.
     (request.nonce, request.error) = (None, None);
-    let (info, view) = stream::admit(inner, Variant::Sotw, peer, node).await?;
+    let Admitted { info, view, starting: _starting } = stream::admit(inner, Variant::Sotw, peer, node).await?;
     let mut core = ServerStream::new(Variant::Sotw, inner.nonce_seed, inner.limits.stream.clone());
     let now = Instant::now();
     let push = view.read(|ledger| {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::AdmissionLimits;
 use crate::protocol::server::StreamLimits;
 
 /// Bounds of a server.
@@ -28,6 +29,8 @@ pub struct ServerLimits {
     /// The share of [`ServerLimits::max_stream_age`] by which each stream's age is shortened or prolonged at random, from 0
     /// to 1, so that streams that began together do not all end together. Default 0.1, as gRPC has it for connections.
     pub stream_age_jitter: f64,
+    /// Bounds of starts.
+    pub admission: AdmissionLimits,
     /// Bounds of the protocol.
     pub stream: StreamLimits,
 }
@@ -42,6 +45,7 @@ impl Default for ServerLimits {
             write_timeout: Duration::from_secs(60),
             max_stream_age: None,
             stream_age_jitter: 0.1,
+            admission: AdmissionLimits::default(),
             stream: StreamLimits::default(),
         }
     }

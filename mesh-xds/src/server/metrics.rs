@@ -37,8 +37,14 @@ counters! {
     streams_open,
     /// Streams opened so far.
     streams_total,
-    /// Streams refused: not allowed, no view, too many, or no first request that can be read.
+    /// Streams refused: not allowed, no view, too many, or no first request that can be read. Those turned away included.
     streams_refused,
+    /// Streams and single questions turned away for the server's own load.
+    streams_shed,
+    /// Streams and single questions that are being given their view and first answer now.
+    streams_starting,
+    /// Streams and single questions that wait for their turn now.
+    streams_waiting,
     /// Streams ended because they had reached their age.
     streams_aged,
     /// Requests taken.

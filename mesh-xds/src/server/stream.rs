@@ -9,7 +9,9 @@ use tonic::{Code as GrpcCode, Status as Code};
 use tracing::{info, warn};
 
 use super::{
-    Inner, PeerInfo, StreamEvent, StreamInfo, age,
+    Inner, PeerInfo, StreamEvent, StreamInfo,
+    admission::{self, Starting},
+    age,
     codec::Asked,
     fetch::set_type,
     limits::RequestRate,
@@ -56,6 +58,8 @@ struct Session {
     pending: Option<(Push, Instant)>,
     /// When the stream has reached its age.
     end: Option<Instant>,
+    /// Until the first answer is made.
+    starting: Option<Starting>,
     _view: ViewHandle,
 }
 
@@ -153,7 +157,7 @@ impl Drop for Ending {
 
 impl Session {
     async fn admit(inner: &Arc<Inner>, kind: Kind, peer: PeerInfo, node: Node) -> Result<Self, Code> {
-        let (info, view) = admit(inner, kind.variant, &peer, node).await?;
+        let Admitted { info, view, starting } = admit(inner, kind.variant, &peer, node).await?;
         info!(node = info.node.id().as_str(), stream = info.id, variant = kind.variant.as_str(), peer = ?info.peer_addr,
             identity = info.identity.as_deref(), "xDS stream opened");
         let seed = inner.nonce_seed.wrapping_add(info.id);
@@ -168,6 +172,7 @@ impl Session {
             only: kind.only,
             rate: RequestRate::new(inner.limits.max_requests_per_second, Instant::now()),
             pending: None,
+            starting,
             end: age::end(&inner.limits, Instant::now(), rand::random()),
             _view: view,
         })
@@ -189,6 +194,7 @@ impl Session {
                 return Err(code);
             }
             let timers = self.advance();
+            self.starting = None;
             let inner = self.inner.clone();
             tokio::select! {
                 () = inner.stop.cancelled() => {
@@ -321,13 +327,16 @@ pub(super) async fn sleep_until(at: Option<Instant>) {
     }
 }
 
+/// A client that was let in.
+pub(super) struct Admitted {
+    pub(super) info: StreamInfo,
+    pub(super) view: ViewHandle,
+    /// Its place, unless getting the view took too long for one.
+    pub(super) starting: Option<Starting>,
+}
+
 /// Decides on a client by its first request. A refusal is logged, counted and told.
-pub(super) async fn admit(
-    inner: &Inner,
-    variant: Variant,
-    peer: &PeerInfo,
-    node: Node,
-) -> Result<(StreamInfo, ViewHandle), Code> {
+pub(super) async fn admit(inner: &Arc<Inner>, variant: Variant, peer: &PeerInfo, node: Node) -> Result<Admitted, Code> {
     if node.id().as_str().len() > inner.limits.stream.max_name_bytes {
         let info = stream_info(inner, variant, peer, Node::default());
         let limit = inner.limits.stream.max_name_bytes;
@@ -336,12 +345,15 @@ pub(super) async fn admit(
     }
     let mut info = stream_info(inner, variant, peer, node);
     let admitted = async {
+        admission::welcome(inner)?;
         info.identity = inner.authorizer.authorize(peer, &info.node).await?;
         let attach = Attach { node: info.node.clone(), identity: info.identity.clone(), peer_addr: info.peer_addr };
-        inner.source.attach(&attach).await
+        let starting = admission::enter(inner).await?;
+        let (view, starting) = admission::keep(starting, inner.source.attach(&attach)).await;
+        Ok((view?, starting))
     };
     match admitted.await {
-        Ok(view) => Ok((info, view)),
+        Ok((view, starting)) => Ok(Admitted { info, view, starting }),
         Err(refusal) => Err(refuse(inner, &info, refusal_code(&refusal))),
     }
 }
