@@ -22,6 +22,7 @@
 //! - One update per type is in the user's hands at a time. Its answer becomes the acknowledgement: to answer late (when
 //!   clusters are warm, say) holds back what the server orders behind it. Other types go on.
 //! - The first requests of a stream go out in the order CDS, EDS, LDS, RDS, SDS.
+//! - Other servers can stand in for one that is away ([`ClientBuilder::fallback`]).
 //! - Names can be added and dropped at any time ([`Watch::subscribe`], [`Subscriber`]), and one name can be asked for on
 //!   demand ([`Client::fetch_one`]).
 //! - Nothing is queued without bound: what cannot be taken is not read from the stream.
@@ -29,15 +30,19 @@
 //! Everything runs in one future ([`Driver::run`]), also on a single-threaded runtime.
 
 mod backoff;
+mod channel;
 mod connect;
 mod driver;
 mod fetch;
+mod probe;
+mod servers;
+mod session;
 mod shared;
 mod status;
 mod stream;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use mesh_xds_api::envoy::config::core::v3::Node as NodeMessage;
 
@@ -49,7 +54,7 @@ pub use self::{
     status::{ClientStatus, Connection},
     watch::{Rejection, Subscriber, Update, Watch, WatchEvent},
 };
-use self::{shared::Handle, shared::Shared};
+use self::{channel::ChannelConfig, shared::Handle, shared::Shared};
 pub use crate::protocol::client::{Source, TypeStatus};
 use crate::{
     TypeUrl,
@@ -97,6 +102,16 @@ impl Default for ClientConfig {
     }
 }
 
+impl ClientConfig {
+    fn channel(&self) -> ChannelConfig {
+        ChannelConfig {
+            authority: self.authority.clone(),
+            connect_timeout: self.connect_timeout,
+            keepalive: self.keepalive,
+        }
+    }
+}
+
 /// A handle on a client. Cheap to clone. The client ends with its last handle and its last [`Watch`].
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -104,18 +119,27 @@ pub struct Client {
 }
 
 /// A client to be.
-#[derive(Debug)]
-pub struct ClientBuilder<C> {
+pub struct ClientBuilder {
     node: NodeMessage,
-    connect: C,
+    servers: Vec<Arc<dyn Connect>>,
     config: ClientConfig,
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("node", &self.node.id)
+            .field("servers", &self.servers.len())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
     /// A client that introduces itself as `node`, sent with the first request of each stream, and reaches the server
     /// through `connect`.
-    pub fn builder<C: Connect>(node: NodeMessage, connect: C) -> ClientBuilder<C> {
-        ClientBuilder { node, connect, config: ClientConfig::default() }
+    pub fn builder(node: NodeMessage, connect: impl Connect) -> ClientBuilder {
+        ClientBuilder { node, servers: vec![Arc::new(connect)], config: ClientConfig::default() }
     }
 
     /// Watches a type, with the client's `initial_fetch_timeout`. A later watch of the same type takes the place of the
@@ -143,7 +167,19 @@ impl Client {
     }
 }
 
-impl<C: Connect> ClientBuilder<C> {
+impl ClientBuilder {
+    /// Adds a server, reached through `connect`, for when those before it cannot be reached (gRFC A71).
+    ///
+    /// - It is used if the server in use cannot be reached, or ends its stream without an answer, while something is
+    ///   subscribed that no server has answered yet. While everything is answered nothing is asked of it.
+    /// - Servers before the one in use are tried further, with their own back-off. The first that answers is used again.
+    /// - What watches hold stays in force until the other server's answers replace it. Versions are not taken along.
+    #[must_use]
+    pub fn fallback(mut self, connect: impl Connect) -> Self {
+        self.servers.push(Arc::new(connect));
+        self
+    }
+
     /// Takes another configuration as a whole.
     #[must_use]
     pub fn config(mut self, config: ClientConfig) -> Self {
@@ -170,7 +206,7 @@ impl<C: Connect> ClientBuilder<C> {
         declare_features(&mut self.node, self.config.variant);
         let shared = Arc::new(Shared::new(ClientState::new(self.config.variant), &self.config));
         let client = Client { handle: Arc::new(Handle { shared: shared.clone() }) };
-        (client, Driver::new(shared, self.node, Arc::new(self.connect), self.config))
+        (client, Driver::new(shared, self.node, self.servers, self.config))
     }
 
     /// The client, its future spawned on the current tokio runtime.

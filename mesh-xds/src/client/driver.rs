@@ -1,15 +1,21 @@
-//! The future that makes a client work: connect, talk, wait, again.
+//! The future that makes a client work: connect, talk, wait, again; to the first server that can be reached.
 
 use std::{sync::Arc, time::Instant};
 
-use futures::StreamExt;
+use futures::{
+    FutureExt, StreamExt,
+    future::{AbortHandle, Abortable, BoxFuture},
+    stream::FuturesUnordered,
+};
 use mesh_xds_api::envoy::config::core::v3::Node as NodeMessage;
-use tonic::transport::{Channel, Endpoint};
-use tracing::{debug, info, warn};
+use tonic::transport::Channel;
+use tracing::{info, warn};
 
 use super::{
-    ClientConfig, ClientStatus, Connect, Connection,
-    backoff::Backoff,
+    ClientConfig, Connect, Connection, channel,
+    probe::{Probe, probe},
+    servers::Servers,
+    session::{Ended, talk},
     shared::Shared,
     stream::{self, Duplex},
 };
@@ -19,26 +25,55 @@ use super::{
 pub struct Driver {
     shared: Arc<Shared>,
     node: NodeMessage,
-    connect: Arc<dyn Connect>,
+    /// In order of preference. Never empty.
+    servers: Vec<Arc<dyn Connect>>,
     config: ClientConfig,
 }
 
 impl std::fmt::Debug for Driver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Driver").field("node", &self.node.id).field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Driver")
+            .field("node", &self.node.id)
+            .field("servers", &self.servers.len())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
-/// Why a stream is over.
-struct Ended {
-    reason: String,
-    /// Something was received, so that the server is worth to be asked again soon.
-    useful: bool,
+/// What is done with the server in use.
+enum Main<'a> {
+    /// It waits for its next attempt.
+    Waiting,
+    Connecting(BoxFuture<'a, Result<Channel, String>>),
+    Talking(BoxFuture<'a, Ended>),
+}
+
+/// What happened.
+enum Step {
+    Connected(Channel),
+    /// The server in use is lost.
+    Ended(Ended),
+    /// A server before it was tried.
+    Probed(usize, Box<Result<Probe, String>>),
+    /// A time has come, or subscriptions have changed.
+    Look,
+}
+
+/// Attempts at servers before the one in use.
+#[derive(Default)]
+struct Probes<'a> {
+    running: FuturesUnordered<BoxFuture<'a, (usize, Result<Probe, String>)>>,
+    handles: Vec<(usize, AbortHandle)>,
 }
 
 impl Driver {
-    pub(super) fn new(shared: Arc<Shared>, node: NodeMessage, connect: Arc<dyn Connect>, config: ClientConfig) -> Self {
-        Self { shared, node, connect, config }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        node: NodeMessage,
+        servers: Vec<Arc<dyn Connect>>,
+        config: ClientConfig,
+    ) -> Self {
+        Self { shared, node, servers, config }
     }
 
     /// Runs until the client's last handle is dropped or [`Client::shutdown`](super::Client::shutdown) is called.
@@ -47,160 +82,160 @@ impl Driver {
         let stop = self.shared.stop.clone();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.reconnect() => {}
+            () = self.serve() => {}
         }
-        self.shared.status.send_modify(|s| s.connection = Connection::Closed);
+        self.shared.tell(|s| s.connection = Connection::Closed);
     }
 
-    async fn reconnect(&self) {
-        let mut backoff = Backoff::new(self.config.backoff.clone());
+    async fn serve(&self) {
+        let mut servers = Servers::new(self.servers.len(), &self.config.backoff, Instant::now());
+        let (mut main, mut probes) = (Main::Waiting, Probes::default());
         loop {
-            self.status(|s| s.connection = Connection::Connecting);
-            let ended = match self.open().await {
-                Ok(channel) => self.talk(channel).await,
-                Err(reason) => Ended { reason, useful: false },
-            };
-            self.shared.with(|core| core.state.disconnected());
-            if ended.useful {
-                backoff.reset();
+            if !matches!(main, Main::Talking(_)) && self.falls_back(&mut servers) {
+                main = Main::Waiting;
             }
-            let wait = backoff.next(&mut rand::rng());
-            let until = Instant::now() + wait;
-            warn!(node = %self.node.id, reason = %ended.reason, ?wait, "xDS stream ended; trying again");
-            self.status(|s| {
-                s.connection = Connection::Waiting { until };
-                s.failures += 1;
-                s.last_error = Some(ended.reason);
-            });
-            self.idle(until).await;
-        }
-    }
-
-    /// Waits, and meanwhile tells watches whose time runs out.
-    async fn idle(&self, until: Instant) {
-        loop {
-            let now = Instant::now();
-            if now >= until {
-                return;
+            while let Some(index) = servers.start(Instant::now()) {
+                if index == servers.current() {
+                    self.shared.tell(|s| s.connection = Connection::Connecting);
+                    main = Main::Connecting(channel::open(self.servers[index].clone(), self.config.channel()).boxed());
+                } else {
+                    probes.start(index, self.probe(index));
+                }
             }
-            let deadline = self.shared.with(|core| {
-                core.deliver(now);
-                core.state.poll_timeout()
-            });
-            let wake_at = deadline.map_or(until, |d| d.min(until));
-            tokio::select! {
-                () = tokio::time::sleep_until(wake_at.into()) => {}
-                () = self.shared.wake.notified() => {}
+            match self.step(&mut main, &mut probes, &servers).await {
+                Step::Connected(channel) => main = Main::Talking(self.talk(channel, servers.current())),
+                Step::Ended(ended) => {
+                    main = Main::Waiting;
+                    self.lost(&mut servers, ended);
+                }
+                Step::Probed(index, result) => match *result {
+                    Ok(probe) => {
+                        servers.answered(index, Instant::now());
+                        probes.stop_from(index);
+                        main = Main::Talking(self.take_up(index, probe));
+                    }
+                    Err(reason) => {
+                        servers.ended(index, false, Instant::now(), &mut rand::rng());
+                        self.shared.tell(|s| s.fail(index, reason));
+                    }
+                },
+                Step::Look => {}
             }
         }
     }
 
-    async fn open(&self) -> Result<Channel, String> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.config.authority))
-            .map_err(|e| format!("authority {:?}: {e}", self.config.authority))?
-            .http2_keep_alive_interval(self.config.keepalive)
-            .keep_alive_timeout(self.config.keepalive)
-            .keep_alive_while_idle(true);
-        let connect = self.connect.clone();
-        let connector = tower::service_fn(move |_: http::Uri| {
-            let opening = connect.connect();
-            async move { opening.await.map(hyper_util::rt::TokioIo::new) }
+    /// gRFC A71: goes on to the next server if this one has failed and something is subscribed that nobody has answered.
+    fn falls_back(&self, servers: &mut Servers) -> bool {
+        let now = Instant::now();
+        let lacking = self.shared.with(|core| {
+            core.deliver(now);
+            core.state.lacks_answers()
         });
-        let opening = endpoint.connect_with_connector(connector);
+        let before = servers.current();
+        if !servers.fall_back(lacking, now) {
+            return false;
+        }
+        let server = servers.current();
+        warn!(node = %self.node.id, from = before, to = server, "xDS server not reached; falling back to the next");
+        self.shared.tell(|s| s.use_server(server));
+        true
+    }
+
+    async fn step(&self, main: &mut Main<'_>, probes: &mut Probes<'_>, servers: &Servers) -> Step {
+        let talking = matches!(main, Main::Talking(_));
+        // While a stream is open it keeps the times of watches, and is woken for their changes.
+        let due = servers.next_due();
+        let deadline = match talking {
+            true => due,
+            false => due.into_iter().chain(self.shared.with(|core| core.state.poll_timeout())).min(),
+        };
+        let next = async {
+            match main {
+                Main::Waiting => std::future::pending().await,
+                Main::Connecting(opening) => match opening.await {
+                    Ok(channel) => Step::Connected(channel),
+                    Err(reason) => Step::Ended(Ended { reason, answered: false }),
+                },
+                Main::Talking(talk) => Step::Ended(talk.await),
+            }
+        };
         tokio::select! {
-            opened = opening => opened.map_err(|e| chain(&e)),
-            () = self.idle(Instant::now() + self.config.connect_timeout) => Err("connecting took too long".into()),
+            step = next => step,
+            (index, result) = probes.next() => Step::Probed(index, Box::new(result)),
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => Step::Look,
+            () = self.shared.wake.notified(), if !talking => Step::Look,
         }
     }
 
-    async fn talk(&self, channel: Channel) -> Ended {
-        let Duplex { requests, mut responses } = stream::open(channel, &self.config, self.node.clone());
-        self.shared.with(|core| core.state.connected());
-        self.status(|s| {
+    fn talk(&self, channel: Channel, index: usize) -> BoxFuture<'_, Ended> {
+        let stream = stream::open(channel, &self.config, self.node.clone());
+        self.shared.with(|core| core.state.connected_to(index as u64));
+        self.talk_on(stream, index, false)
+    }
+
+    async fn probe(&self, index: usize) -> (usize, Result<Probe, String>) {
+        let connect = self.servers[index].clone();
+        (index, probe(&self.shared, connect, &self.config, self.node.clone(), index).await)
+    }
+
+    /// A server that stands before the one in use is back.
+    fn take_up(&self, index: usize, probe: Probe) -> BoxFuture<'_, Ended> {
+        info!(node = %self.node.id, server = index, "xDS server answers again; returning to it");
+        let (stream, answered) = probe.adopt(&self.shared, &self.config, self.node.clone(), index);
+        self.shared.tell(|s| s.use_server(index));
+        self.talk_on(stream, index, answered)
+    }
+
+    fn talk_on(&self, stream: Duplex, index: usize, answered: bool) -> BoxFuture<'_, Ended> {
+        self.shared.tell(|s| {
             s.connection = Connection::Connected { since: Instant::now() };
             s.streams += 1;
         });
-        info!(node = %self.node.id, variant = self.config.variant.as_str(), "xDS stream opened");
-        let mut useful = false;
-        loop {
-            let (full, deadline, unread) = self.pump(&requests);
-            tokio::select! {
-                incoming = responses.next(), if !unread => match incoming {
-                    Some(Ok(response)) => {
-                        useful = true;
-                        self.take(response);
-                    }
-                    Some(Err(status)) => return Ended { reason: chain(&status), useful },
-                    None => return Ended { reason: "the server closed the stream".into(), useful },
-                },
-                () = self.shared.wake.notified() => {}
-                permit = requests.reserve(), if full => drop(permit),
-                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {}
-            }
-        }
+        info!(node = %self.node.id, server = index, variant = self.config.variant.as_str(), "xDS stream opened");
+        talk(&self.shared, stream, answered).boxed()
     }
 
-    /// Hands out updates and requests. Gives whether requests had to wait, the next deadline, and whether nothing more
-    /// should be read.
-    fn pump(&self, requests: &tokio::sync::mpsc::Sender<crate::protocol::Request>) -> (bool, Option<Instant>, bool) {
-        let result = self.shared.with(|core| {
-            core.deliver(Instant::now());
-            let mut full = false;
-            loop {
-                match requests.try_reserve() {
-                    Ok(permit) => match core.state.poll() {
-                        Some(request) => permit.send(request),
-                        None => break,
-                    },
-                    // Closed: the response side will say why.
-                    Err(e) => {
-                        full = matches!(e, tokio::sync::mpsc::error::TrySendError::Full(()));
-                        break;
-                    }
-                }
-            }
-            (full, core.state.poll_timeout(), core.state.is_full())
-        });
-        self.status(|_| {});
-        result
-    }
-
-    fn take(&self, response: Result<crate::protocol::Response, crate::protocol::DecodeError>) {
-        self.shared.with(|core| match response {
-            Ok(response) => {
-                debug!(type_url = %response.type_url, added = response.resources.len(), nonce = %response.nonce,
-                    "xDS response");
-                core.state.handle(response, Instant::now());
-            }
-            Err(error) => {
-                warn!(type_url = %error.type_url, %error, "xDS response refused: unreadable");
-                core.state.handle_unreadable(error);
-            }
-        });
-    }
-
-    fn status(&self, change: impl FnOnce(&mut ClientStatus)) {
-        let types = self.shared.with(|core| core.state.status().map(|(t, s)| (t.clone(), s)).collect());
-        self.shared.status.send_if_modified(|status| {
-            let before = status.clone();
-            change(status);
-            status.types = types;
-            *status != before
+    fn lost(&self, servers: &mut Servers, ended: Ended) {
+        self.shared.with(|core| core.state.disconnected());
+        let (index, now) = (servers.current(), Instant::now());
+        let wait = servers.ended(index, ended.answered, now, &mut rand::rng());
+        warn!(node = %self.node.id, server = index, reason = %ended.reason, ?wait, "xDS stream ended; trying again");
+        self.shared.tell(|s| {
+            s.connection = Connection::Waiting { until: now + wait };
+            s.fail(index, ended.reason);
         });
     }
 }
 
-/// An error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
+impl<'a> Probes<'a> {
+    fn start(&mut self, index: usize, probe: impl Future<Output = (usize, Result<Probe, String>)> + Send + 'a) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.handles.retain(|(i, _)| *i != index);
+        self.handles.push((index, handle));
+        let probe = Abortable::new(probe, registration);
+        let stopped = "it is not wanted any more".to_owned();
+        self.running.push(async move { probe.await.unwrap_or_else(|_| (usize::MAX, Err(stopped))) }.boxed());
     }
-    text
+
+    /// Stops attempts at `index` and what is behind it.
+    fn stop_from(&mut self, index: usize) {
+        self.handles.retain(|(i, handle)| {
+            let stays = *i < index;
+            if !stays {
+                handle.abort();
+            }
+            stays
+        });
+    }
+
+    /// The next that ends by itself. Cancel safe.
+    async fn next(&mut self) -> (usize, Result<Probe, String>) {
+        loop {
+            match self.running.next().await {
+                Some((usize::MAX, _)) => {}
+                Some(ended) => return ended,
+                None => std::future::pending().await,
+            }
+        }
+    }
 }

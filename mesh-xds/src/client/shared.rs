@@ -96,6 +96,17 @@ impl Shared {
         f(&mut self.core.lock())
     }
 
+    /// Changes the status, and brings it up to date. Who follows it is told of changes only.
+    pub(super) fn tell(&self, change: impl FnOnce(&mut ClientStatus)) {
+        let types = self.with(|core| core.state.status().map(|(t, s)| (t.clone(), s)).collect());
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            change(status);
+            status.types = types;
+            *status != before
+        });
+    }
+
     pub(super) fn answer(&self, update: &Update, verdict: Verdict) {
         self.change(|core| core.answer(update, verdict));
     }

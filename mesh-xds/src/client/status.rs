@@ -7,13 +7,17 @@ use crate::{TypeUrl, protocol::client::TypeStatus};
 /// The state of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientStatus {
-    /// The connection.
+    /// The connection to the server in use.
     pub connection: Connection,
+    /// The server in use: its place among the client's servers, 0 for the primary.
+    pub server: usize,
+    /// How often another server was taken into use: a fallback, or the return from one.
+    pub server_changes: u64,
     /// Streams opened so far.
     pub streams: u64,
     /// Attempts and streams that failed so far.
     pub failures: u64,
-    /// Why the last one failed. Stays after a later success.
+    /// Why the last one failed. Names the server if it was a fallback. Stays after a later success.
     pub last_error: Option<String>,
     /// The types watched.
     pub types: HashMap<TypeUrl, TypeStatus>,
@@ -40,7 +44,15 @@ pub enum Connection {
 
 impl Default for ClientStatus {
     fn default() -> Self {
-        Self { connection: Connection::Connecting, streams: 0, failures: 0, last_error: None, types: HashMap::new() }
+        Self {
+            connection: Connection::Connecting,
+            server: 0,
+            server_changes: 0,
+            streams: 0,
+            failures: 0,
+            last_error: None,
+            types: HashMap::new(),
+        }
     }
 }
 
@@ -49,5 +61,15 @@ impl ClientStatus {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         matches!(self.connection, Connection::Connected { .. })
+    }
+
+    pub(super) fn fail(&mut self, server: usize, reason: String) {
+        self.failures += 1;
+        self.last_error = Some(if server == 0 { reason } else { format!("fallback {server}: {reason}") });
+    }
+
+    pub(super) fn use_server(&mut self, server: usize) {
+        self.server = server;
+        self.server_changes += 1;
     }
 }

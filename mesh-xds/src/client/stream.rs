@@ -19,10 +19,13 @@ use crate::{
 };
 
 /// Requests that may wait for the transport.
-const REQUEST_QUEUE: usize = 16;
+pub(super) const REQUEST_QUEUE: usize = 16;
+
+/// A response, or one that cannot be read.
+pub(super) type Received = Result<Response, DecodeError>;
 
 /// What comes in.
-pub(super) type Incoming = Result<Result<Response, DecodeError>, Status>;
+pub(super) type Incoming = Result<Received, Status>;
 
 /// Both directions of a stream.
 pub(super) struct Duplex {

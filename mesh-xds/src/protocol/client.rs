@@ -21,7 +21,7 @@ mod updates;
 use std::time::{Duration, Instant};
 
 use self::state::{Queued, TypeState};
-use super::{DecodeError, Response, Subscription, Variant};
+use super::{DecodeError, Request, Response, Subscription, Variant};
 use crate::{Resource, ResourceName, TypeUrl, Version};
 
 /// Responses of one type that may wait unread before [`ClientState::is_full`].
@@ -102,16 +102,24 @@ pub struct ClientState {
     variant: Variant,
     types: Vec<TypeState>,
     connected: bool,
-    /// Counts streams, so that a verdict on an update of an earlier stream is not sent on a later one.
-    epoch: u64,
+    now_at: Place,
     next_id: u64,
+}
+
+/// Where something was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Place {
+    /// Counts streams, so that a verdict on an update of an earlier stream is not sent on a later one.
+    stream: u64,
+    /// Which server: versions mean nothing to another.
+    server: u64,
 }
 
 impl ClientState {
     /// A client without subscriptions, not connected.
     #[must_use]
     pub fn new(variant: Variant) -> Self {
-        Self { variant, types: Vec::new(), connected: false, epoch: 0, next_id: 0 }
+        Self { variant, types: Vec::new(), connected: false, now_at: Place::default(), next_id: 0 }
     }
 
     /// The variant spoken.
@@ -164,16 +172,40 @@ impl ClientState {
         }
     }
 
-    /// A stream is open: [`ClientState::poll`] gives the first requests.
+    /// A stream to the server last connected to is open: [`ClientState::poll`] gives the first requests.
     pub fn connected(&mut self) {
+        self.connected_to(self.now_at.server);
+    }
+
+    /// A stream to `server` is open, a number by which the caller knows it (0 is the one to start with).
+    ///
+    /// Versions of one server mean nothing to another ("ACK/NACK and resource type instance version"): SotW then starts
+    /// without a version; delta names what is held, so that a removal can be told, but with empty versions, so that all
+    /// of it is sent. What is held stays until it is answered.
+    pub fn connected_to(&mut self, server: u64) {
         self.disconnected();
+        self.now_at.server = server;
         self.connected = true;
+    }
+
+    /// What would be asked first on a stream to `server` if it were opened now: of at most `limit` types, in order.
+    #[must_use]
+    pub fn first_requests(&self, server: u64, limit: usize) -> Vec<Request> {
+        let types = self.types.iter().filter(|t| t.may_start(self.variant));
+        types.take(limit).map(|t| t.compose_first(self.variant, server)).collect()
+    }
+
+    /// Whether something is subscribed that no server has ever answered: gRFC A71's "watcher for a resource that is not
+    /// cached", where "does not exist" and a refused resource count as cached.
+    #[must_use]
+    pub fn lacks_answers(&self) -> bool {
+        self.types.iter().any(TypeState::lacks_answers)
     }
 
     /// The stream has ended. Unread responses are dropped: the server says them again.
     pub fn disconnected(&mut self) {
         self.connected = false;
-        self.epoch += 1;
+        self.now_at.stream += 1;
         self.types.iter_mut().for_each(TypeState::reset_stream);
     }
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use mesh_xds::{
     Resource, TypeUrl,
-    client::{BackoffConfig, Client, Update, Watch, WatchEvent},
+    client::{BackoffConfig, Client, Connect, Update, Watch, WatchEvent},
     protocol::Variant,
     server::{ListenConfig, ServerBuilder, XdsServer, serve},
 };
@@ -78,14 +78,18 @@ impl Target {
         *self.0.lock() = address;
     }
 
-    pub fn client(&self, id: &str, variant: Variant) -> Client {
+    /// Connects to wherever it points to.
+    pub fn connect(&self) -> impl Connect + use<> {
         let target = self.clone();
-        let connect = move || {
+        move || {
             let address = *target.0.lock();
             async move { TcpStream::connect(address).await }
-        };
+        }
+    }
+
+    pub fn client(&self, id: &str, variant: Variant) -> Client {
         let backoff = BackoffConfig { base: Duration::from_millis(20), max: Duration::from_millis(50) };
-        Client::builder(node(id), connect).variant(variant).backoff(backoff).spawn()
+        Client::builder(node(id), self.connect()).variant(variant).backoff(backoff).spawn()
     }
 }
 

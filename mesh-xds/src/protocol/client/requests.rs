@@ -7,7 +7,7 @@ use super::{
     state::{Answer, Said, TypeState},
 };
 use crate::{
-    ResourceName,
+    ResourceName, Version,
     protocol::{Request, Variant, WILDCARD},
 };
 
@@ -17,15 +17,15 @@ impl ClientState {
         if !self.connected {
             return None;
         }
-        let variant = self.variant;
-        self.types.iter_mut().find_map(|t| t.next_request(variant))
+        let (variant, server) = (self.variant, self.now_at.server);
+        self.types.iter_mut().find_map(|t| t.next_request(variant, server))
     }
 }
 
 impl TypeState {
-    fn next_request(&mut self, variant: Variant) -> Option<Request> {
+    fn next_request(&mut self, variant: Variant, server: u64) -> Option<Request> {
         if !self.started {
-            return self.may_start(variant).then(|| self.first_request(variant));
+            return self.may_start(variant).then(|| self.first_request(variant, server));
         }
         let answer = self.answers.pop_front();
         // In SotW a new list under the nonce of a response not yet judged would accept that response.
@@ -42,7 +42,7 @@ impl TypeState {
 
     /// What is in the consumer's hand from an earlier stream is neither held nor not held: a delta server that is told
     /// either could leave out a removal.
-    fn may_start(&self, variant: Variant) -> bool {
+    pub(super) fn may_start(&self, variant: Variant) -> bool {
         let certain = variant == Variant::Sotw || self.outstanding.is_none();
         certain && self.is_subscribed()
     }
@@ -110,12 +110,12 @@ impl TypeState {
         names
     }
 
-    fn first_request(&mut self, variant: Variant) -> Request {
+    fn first_request(&mut self, variant: Variant, server: u64) -> Request {
         self.started = true;
         self.to_subscribe.clear();
         self.to_unsubscribe.clear();
         self.asked_again.clear();
-        let request = self.compose_first(variant);
+        let request = self.compose_first(variant, server);
         self.names.values_mut().for_each(|awaited| awaited.always_listed = true);
         self.listed = !request.names.is_empty();
         self.said = match self.wildcard {
@@ -126,14 +126,23 @@ impl TypeState {
         request
     }
 
-    fn compose_first(&self, variant: Variant) -> Request {
+    /// The first request on a stream to `server`.
+    pub(super) fn compose_first(&self, variant: Variant, server: u64) -> Request {
         let wildcard = (self.wildcard.is_some() && !self.is_silent()).then(|| ResourceName::from(WILDCARD));
         let request =
             Request { names: wildcard.into_iter().chain(self.names.keys().cloned()).collect(), ..self.bare() };
+        let same_server = self.server == server;
         match variant {
-            Variant::Sotw => Request { version: self.version.clone().filter(|_| !self.incomplete), ..request },
+            Variant::Sotw => {
+                Request { version: self.version.clone().filter(|_| same_server && !self.incomplete), ..request }
+            }
             Variant::Delta => {
-                Request { initial_versions: self.held.iter().map(|(n, v)| (n.clone(), v.clone())).collect(), ..request }
+                let unknown = Version::from("");
+                let version = |version: &Version| if same_server { version.clone() } else { unknown.clone() };
+                Request {
+                    initial_versions: self.held.iter().map(|(n, v)| (n.clone(), version(v))).collect(),
+                    ..request
+                }
             }
         }
     }

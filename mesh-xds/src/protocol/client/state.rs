@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Overdue, TypeStatus, UpdateId, held::Held};
+use super::{Overdue, Place, TypeStatus, UpdateId, held::Held};
 use crate::{
     Nonce, ResourceName, TypeUrl, Version,
     protocol::{Response, TypeRules, WILDCARD},
@@ -25,7 +25,7 @@ pub(super) enum Queued {
 #[derive(Debug)]
 pub(super) struct Outstanding {
     pub(super) id: UpdateId,
-    pub(super) epoch: u64,
+    pub(super) heard_at: Place,
     /// The response it comes from. `None`: from none, and nobody is told the verdict.
     pub(super) answers: Option<(Nonce, Version)>,
     pub(super) added: Vec<Offered>,
@@ -79,6 +79,8 @@ pub(super) struct TypeState {
     pub(super) wildcard: Option<Awaited>,
     pub(super) names: BTreeMap<ResourceName, Awaited>,
     pub(super) held: Held,
+    /// The server that what is held, and `version`, come from.
+    pub(super) server: u64,
     /// A request of the type was sent on this stream.
     pub(super) started: bool,
     /// Delta: to be said with the next request. SotW: not empty means that the list changed.
@@ -118,6 +120,7 @@ impl TypeState {
             wildcard: None,
             names: BTreeMap::new(),
             held: Held::default(),
+            server: 0,
             started: false,
             to_subscribe: BTreeSet::new(),
             to_unsubscribe: BTreeSet::new(),
@@ -144,6 +147,10 @@ impl TypeState {
 
     pub(super) fn is_subscribed(&self) -> bool {
         self.wildcard.is_some() || !self.names.is_empty()
+    }
+
+    pub(super) fn lacks_answers(&self) -> bool {
+        self.names.values().chain(&self.wildcard).any(|awaited| !awaited.answered)
     }
 
     fn awaited(&self, now: Instant) -> Awaited {

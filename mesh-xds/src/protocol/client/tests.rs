@@ -8,6 +8,7 @@ use super::*;
 use crate::{Nonce, protocol::Request};
 
 mod rules;
+mod servers;
 mod ttl;
 
 const CDS: TypeUrl = TypeUrl::CLUSTER;

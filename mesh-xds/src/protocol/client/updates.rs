@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    ClientState, Source, Update, UpdateId, Verdict,
+    ClientState, Place, Source, Update, UpdateId, Verdict,
     state::{Answer, Offered, Outstanding, Queued, TypeState},
 };
 use crate::{
@@ -21,26 +21,43 @@ struct Difference {
     removed: Vec<ResourceName>,
 }
 
+/// What an update comes from.
+struct Provenance {
+    source: Source,
+    /// The response's nonce and version, if it is one.
+    answers: Option<(Nonce, Version)>,
+    /// When it came: times to live start then.
+    at: Option<Instant>,
+}
+
+/// What the types of a client share.
+struct Common<'a> {
+    variant: Variant,
+    now_at: Place,
+    next_id: &'a mut u64,
+}
+
 impl ClientState {
     /// The next update for the consumer, by order of types; none of a type whose last update is not answered yet.
     pub fn poll_update(&mut self) -> Option<Update> {
-        let Self { variant, types, epoch, next_id, .. } = self;
-        types.iter_mut().find_map(|t| t.next_update(*variant, *epoch, next_id))
+        let Self { variant, types, now_at, next_id, .. } = self;
+        let mut common = Common { variant: *variant, now_at: *now_at, next_id };
+        types.iter_mut().find_map(|t| t.next_update(&mut common))
     }
 
     /// Takes the consumer's verdict. One on an update that is not in its hands (any more) has no effect, and `false` is
     /// given back.
     pub fn answer(&mut self, type_url: &TypeUrl, id: UpdateId, verdict: Verdict) -> bool {
-        let epoch = self.epoch;
+        let (variant, now_at) = (self.variant, self.now_at);
         let Some(state) = self.state_mut(type_url) else { return false };
         let Some(outstanding) = state.outstanding.take_if(|o| o.id == id) else { return false };
-        state.judge(outstanding, verdict, epoch);
+        state.judge(outstanding, verdict, variant, now_at);
         true
     }
 }
 
 impl TypeState {
-    fn next_update(&mut self, variant: Variant, epoch: u64, next_id: &mut u64) -> Option<Update> {
+    fn next_update(&mut self, common: &mut Common<'_>) -> Option<Update> {
         if self.outstanding.is_some() {
             return None;
         }
@@ -57,51 +74,67 @@ impl TypeState {
                 self.refuse(response.nonce, message, true);
                 continue;
             }
-            // The wildcard's first answer is told even if it is empty.
-            let news = self.wildcard.is_some_and(|w| !w.answered);
-            let answers = Some((response.nonce.clone(), response.version.clone()));
-            let difference = self.difference(response, variant, at);
-            let is_empty = difference.added.is_empty() && difference.removed.is_empty();
-            let update = self.hand_out(difference, Source::Server, answers, Some(at), epoch, next_id);
-            if news || !is_empty {
+            if let Some(update) = self.next_response(response, at, common) {
                 return Some(update);
             }
-            if let Some(outstanding) = self.outstanding.take() {
-                self.judge(outstanding, Verdict::Accepted, epoch);
-            }
         }
-        self.next_expiry(epoch, next_id)
+        self.next_expiry(common)
     }
 
-    fn hand_out(
-        &mut self,
-        Difference { added, removed }: Difference,
-        source: Source,
-        answers: Option<(Nonce, Version)>,
-        at: Option<Instant>,
-        epoch: u64,
-        next_id: &mut u64,
-    ) -> Update {
-        *next_id += 1;
-        let id = UpdateId(*next_id);
+    /// The update that a response makes, if the consumer is to know of it.
+    fn next_response(&mut self, response: Response, at: Instant, common: &mut Common<'_>) -> Option<Update> {
+        self.heard_from(common.now_at.server, common.variant);
+        // The wildcard's first answer is told even if it is empty.
+        let news = self.wildcard.is_some_and(|w| !w.answered);
+        let answers = Some((response.nonce.clone(), response.version.clone()));
+        let difference = self.difference(response, common.variant, at);
+        let is_empty = difference.added.is_empty() && difference.removed.is_empty();
+        let update = self.hand_out(difference, Provenance { source: Source::Server, answers, at: Some(at) }, common);
+        if news || !is_empty {
+            return Some(update);
+        }
+        if let Some(outstanding) = self.outstanding.take() {
+            self.judge(outstanding, Verdict::Accepted, common.variant, common.now_at);
+        }
+        None
+    }
+
+    /// Another server answers: what is held stays, but its versions are another's.
+    fn heard_from(&mut self, server: u64, variant: Variant) {
+        if std::mem::replace(&mut self.server, server) == server {
+            return;
+        }
+        self.version = None;
+        // In SotW they are made here, from the content.
+        if variant == Variant::Delta {
+            self.held.blank();
+        }
+    }
+
+    fn hand_out(&mut self, difference: Difference, from: Provenance, common: &mut Common<'_>) -> Update {
+        let Difference { added, removed } = difference;
+        let Provenance { source, answers, at } = from;
+        *common.next_id += 1;
+        let id = UpdateId(*common.next_id);
         let offered = |r: &Resource| Offered {
             name: r.name().clone(),
             version: r.version().clone(),
             deadline: at.and_then(|at| deadline(at, r.ttl())),
         };
-        let added_now = added.iter().map(offered).collect();
-        self.outstanding = Some(Outstanding { id, epoch, answers, added: added_now, removed: removed.clone() });
+        let offers = added.iter().map(offered).collect();
+        self.outstanding =
+            Some(Outstanding { id, heard_at: common.now_at, answers, added: offers, removed: removed.clone() });
         Update { id, type_url: self.type_url.clone(), source, added, removed }
     }
 
     /// Resources whose time to live has ended. What waits to be read may speak of them, and goes first.
-    fn next_expiry(&mut self, epoch: u64, next_id: &mut u64) -> Option<Update> {
+    fn next_expiry(&mut self, common: &mut Common<'_>) -> Option<Update> {
         let removed = self.held.take_lapsed();
         if removed.is_empty() {
             return None;
         }
-        let difference = Difference { removed, ..Difference::default() };
-        Some(self.hand_out(difference, Source::Expiry, None, None, epoch, next_id))
+        let from = Provenance { source: Source::Expiry, answers: None, at: None };
+        Some(self.hand_out(Difference { removed, ..Difference::default() }, from, common))
     }
 
     fn difference(&mut self, response: Response, variant: Variant, at: Instant) -> Difference {
@@ -160,20 +193,20 @@ impl TypeState {
         awaited || !same || (variant == Variant::Delta && !refreshed())
     }
 
-    fn judge(&mut self, update: Outstanding, verdict: Verdict, epoch: u64) {
-        let current = update.epoch == epoch;
+    fn judge(&mut self, update: Outstanding, verdict: Verdict, variant: Variant, now_at: Place) {
+        let current = update.heard_at == now_at;
         if update.answers.is_some() {
             self.ask_unsure_again();
         }
         match verdict {
             Verdict::Accepted => {
-                self.take_over(&update, &[]);
+                self.take_over(&update, &[], variant);
                 self.accepted += 1;
                 self.acknowledge(update, current);
             }
             Verdict::Rejected { message, resources } => {
                 if !resources.is_empty() {
-                    self.take_over(&update, &resources);
+                    self.take_over(&update, &resources, variant);
                 }
                 if let Some((nonce, _)) = update.answers {
                     self.refuse(nonce, message, current);
@@ -188,19 +221,23 @@ impl TypeState {
             self.incomplete |= !update.removed.is_empty();
             return;
         };
-        self.version = Some(version).filter(|v| !v.as_str().is_empty());
-        self.incomplete = false;
+        if update.heard_at.server == self.server {
+            self.version = Some(version).filter(|v| !v.as_str().is_empty());
+            self.incomplete = false;
+        }
         self.last_error = None;
         if current {
             self.answers.push_back(Answer { nonce, error: None, version: self.version.clone() });
         }
     }
 
-    fn take_over(&mut self, update: &Outstanding, except: &[ResourceName]) {
+    fn take_over(&mut self, update: &Outstanding, except: &[ResourceName], variant: Variant) {
         let response = update.answers.as_ref().map_or_else(|| Version::from(""), |(_, version)| version.clone());
+        let is_foreign = variant == Variant::Delta && update.heard_at.server != self.server;
         for Offered { name, version, deadline } in &update.added {
             if self.covers(name.as_str()) && !except.contains(name) {
-                self.held.insert(name.clone(), version.clone(), &response, *deadline);
+                let version = if is_foreign { Version::from("") } else { version.clone() };
+                self.held.insert(name.clone(), version, &response, *deadline);
             }
         }
         for name in update.removed.iter().filter(|n| !except.contains(n)) {
