@@ -27,6 +27,8 @@
 //!   demand ([`Client::fetch_one`]).
 //! - Nothing is queued without bound: what cannot be taken is not read from the stream.
 //!
+//! Load reports are a client of their own: [`lrs`].
+//!
 //! Everything runs in one future ([`Driver::run`]), also on a single-threaded runtime.
 
 mod backoff;
@@ -34,6 +36,7 @@ mod channel;
 mod connect;
 mod driver;
 mod fetch;
+pub mod lrs;
 mod probe;
 mod servers;
 mod session;
