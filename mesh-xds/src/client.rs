@@ -23,6 +23,7 @@
 //!   clusters are warm, say) holds back what the server orders behind it. Other types go on.
 //! - The first requests of a stream go out in the order CDS, EDS, LDS, RDS, SDS.
 //! - Other servers can stand in for one that is away ([`ClientBuilder::fallback`]).
+//! - What was accepted can be kept on disk for a start without a server ([`ClientBuilder::last_good`]).
 //! - Names can be added and dropped at any time ([`Watch::subscribe`], [`Subscriber`]), and one name can be asked for on
 //!   demand ([`Client::fetch_one`]).
 //! - Nothing is queued without bound: what cannot be taken is not read from the stream.
@@ -41,7 +42,9 @@ mod probe;
 mod servers;
 mod session;
 mod shared;
+mod snapshot;
 mod status;
+mod storing;
 mod stream;
 mod watch;
 
@@ -54,10 +57,15 @@ pub use self::{
     connect::{BoxedIo, Connect, TcpConnect},
     driver::Driver,
     fetch::FetchError,
+    snapshot::{LastGood, LastGoodStatus, SnapshotError},
     status::{ClientStatus, Connection},
     watch::{Rejection, Subscriber, Update, Watch, WatchEvent},
 };
-use self::{channel::ChannelConfig, shared::Handle, shared::Shared};
+use self::{
+    channel::ChannelConfig,
+    shared::{Handle, Shared},
+    snapshot::Keeper,
+};
 pub use crate::protocol::client::{Source, TypeStatus};
 use crate::{
     TypeUrl,
@@ -126,6 +134,7 @@ pub struct ClientBuilder {
     node: NodeMessage,
     servers: Vec<Arc<dyn Connect>>,
     config: ClientConfig,
+    last_good: Option<LastGood>,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -142,7 +151,7 @@ impl Client {
     /// A client that introduces itself as `node`, sent with the first request of each stream, and reaches the server
     /// through `connect`.
     pub fn builder(node: NodeMessage, connect: impl Connect) -> ClientBuilder {
-        ClientBuilder { node, servers: vec![Arc::new(connect)], config: ClientConfig::default() }
+        ClientBuilder { node, servers: vec![Arc::new(connect)], config: ClientConfig::default(), last_good: None }
     }
 
     /// Watches a type, with the client's `initial_fetch_timeout`. A later watch of the same type takes the place of the
@@ -183,6 +192,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Keeps what watches have accepted on disk, for a start at which no server can be reached: see [`LastGood`].
+    #[must_use]
+    pub fn last_good(mut self, last_good: LastGood) -> Self {
+        self.last_good = Some(last_good);
+        self
+    }
+
     /// Takes another configuration as a whole.
     #[must_use]
     pub fn config(mut self, config: ClientConfig) -> Self {
@@ -207,7 +223,8 @@ impl ClientBuilder {
     /// The client, and the future that makes it work.
     pub fn build(mut self) -> (Client, Driver) {
         declare_features(&mut self.node, self.config.variant);
-        let shared = Arc::new(Shared::new(ClientState::new(self.config.variant), &self.config));
+        let keeper = self.last_good.take().map(|config| Keeper::new(config, &self.node.id));
+        let shared = Arc::new(Shared::new(ClientState::new(self.config.variant), &self.config, keeper));
         let client = Client { handle: Arc::new(Handle { shared: shared.clone() }) };
         (client, Driver::new(shared, self.node, self.servers, self.config))
     }

@@ -1,5 +1,5 @@
-//! Both halves of the protocol against each other, in random order: they agree in the end, and nothing refused is sent
-//! twice.
+//! Both halves of the protocol against each other, in random order and with a second server: they agree in the end, and
+//! nothing refused is sent twice.
 #![allow(clippy::unwrap_used)] // helpers of a test
 
 use std::{
@@ -38,6 +38,8 @@ enum Step {
     Judge(usize),
     Pass(u8),
     Reconnect,
+    /// To the other server, which has what it had when it was last in use.
+    Move,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -53,16 +55,20 @@ fn step() -> impl Strategy<Value = Step> {
         6 => t.prop_map(Step::Judge),
         1 => (0..20u8).prop_map(Step::Pass),
         1 => Just(Step::Reconnect),
+        1 => Just(Step::Move),
     ]
 }
 
-/// Content 5 is what clients refuse.
-fn resource(type_url: &TypeUrl, name: &str, content: u8) -> Arc<Resource> {
+/// Content 5 is what clients refuse. The two servers give versions of their own, and what is a version of one content to the
+/// one is that of another content to the other.
+fn resource(type_url: &TypeUrl, name: &str, content: u8, server: u64) -> Arc<Resource> {
     // Field 1 is the name, as in every resource type; another field is the content.
     let mut value = vec![0x0a, name.len() as u8];
     value.extend(name.as_bytes());
     value.extend([0xf8, 0x3f, content]);
-    Arc::new(Resource::new(name, Any { type_url: type_url.as_str().into(), value: value.into() }))
+    let version = Version::from(format!("{}", (u64::from(content) + server) % 6));
+    let any = Any { type_url: type_url.as_str().into(), value: value.into() };
+    Arc::new(Resource::with_version(name, version, any))
 }
 
 fn is_bad(resource: &Resource) -> bool {
@@ -73,13 +79,16 @@ struct World {
     variant: Variant,
     now: Instant,
     ledger: Ledger,
+    /// The other server's.
+    other: Ledger,
+    at: u64,
     server: ServerStream,
     seed: u64,
     client: ClientState,
     to_server: VecDeque<Vec<u8>>,
     to_client: VecDeque<Vec<u8>>,
     in_hand: HashMap<TypeUrl, Update>,
-    /// What the consumer has in force.
+    /// What the consumer has in force, as versions made from the content.
     applied: BTreeMap<(String, String), Version>,
     subscribed: HashSet<(usize, usize)>,
     /// On this stream: versions refused since they were last asked for by name.
@@ -100,6 +109,8 @@ impl World {
             variant,
             now,
             ledger: Ledger::new(),
+            other: Ledger::new(),
+            at: 0,
             server: ServerStream::new(variant, 1, StreamLimits::default()),
             seed: 1,
             client,
@@ -125,6 +136,11 @@ impl World {
             Step::Judge(t) => self.judge(&TYPES[*t]),
             Step::Pass(seconds) => self.now += Duration::from_secs(u64::from(*seconds)),
             Step::Reconnect => self.reconnect(),
+            Step::Move => {
+                std::mem::swap(&mut self.ledger, &mut self.other);
+                self.at = 1 - self.at;
+                self.reconnect();
+            }
         }
         self.pump();
     }
@@ -132,7 +148,7 @@ impl World {
     fn change(&mut self, changes: &[(usize, usize, Option<u8>)]) {
         for (t, n, content) in changes {
             match content {
-                Some(content) => self.ledger.put(resource(&TYPES[*t], NAMES[*n], *content)),
+                Some(content) => self.ledger.put(resource(&TYPES[*t], NAMES[*n], *content, self.at)),
                 None => self.ledger.remove(&TYPES[*t], NAMES[*n]),
             };
         }
@@ -187,7 +203,7 @@ impl World {
             let t = TYPES.iter().position(|x| x == type_url).unwrap();
             if t % 2 == 0 || self.subscribed.contains(&(t, index(resource.name().as_str()))) {
                 let key = (type_url.as_str().into(), resource.name().to_string());
-                self.applied.insert(key, resource.version().clone());
+                self.applied.insert(key, Version::of(resource.bytes()));
             }
         }
         for name in &update.removed {
@@ -209,7 +225,7 @@ impl World {
         self.refused.clear();
         self.asked.clear();
         self.client.disconnected();
-        self.client.connected();
+        self.client.connected_to(self.at);
     }
 
     fn pump(&mut self) {
@@ -292,7 +308,7 @@ impl World {
                 match exists {
                     // Refused content: the last good one may stay in force.
                     Some(resource) if is_bad(resource) => {}
-                    Some(resource) => assert_eq!(has, Some(resource.version()), "{place}"),
+                    Some(resource) => assert_eq!(has, Some(&Version::of(resource.bytes())), "{place}"),
                     // SotW cannot say that a named resource is gone.
                     None if wanted && t % 2 == 1 && self.variant == Variant::Sotw => {}
                     None => assert_eq!(has, None, "{place}"),

@@ -17,6 +17,8 @@ use super::{
     servers::Servers,
     session::{Ended, talk},
     shared::Shared,
+    snapshot::Keeper,
+    storing,
     stream::{self, Duplex},
 };
 
@@ -80,10 +82,13 @@ impl Driver {
     /// Dropping the future ends the stream; watches then get no more events.
     pub async fn run(self) {
         let stop = self.shared.stop.clone();
+        storing::load(&self.shared).await;
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.serve() => {}
+            () = storing::store(&self.shared) => {}
         }
+        storing::finish(&self.shared).await;
         self.shared.tell(|s| s.connection = Connection::Closed);
     }
 
@@ -117,6 +122,7 @@ impl Driver {
                     Err(reason) => {
                         servers.ended(index, false, Instant::now(), &mut rand::rng());
                         self.shared.tell(|s| s.fail(index, reason));
+                        self.note_reach(&servers);
                     }
                 },
                 Step::Look => {}
@@ -204,6 +210,14 @@ impl Driver {
             s.connection = Connection::Waiting { until: now + wait };
             s.fail(index, ended.reason);
         });
+        self.note_reach(servers);
+    }
+
+    /// Watches are given the last good resources if there is nobody else to give them any.
+    fn note_reach(&self, servers: &Servers) {
+        if servers.all_failed() {
+            self.shared.with(|core| core.keeper.iter_mut().for_each(Keeper::out_of_reach));
+        }
     }
 }
 

@@ -70,20 +70,27 @@ fn pump(shared: &Shared, requests: &tokio::sync::mpsc::Sender<crate::protocol::R
         Pumped { full, deadline: core.state.poll_timeout(), unread: core.state.is_full() }
     });
     shared.tell(|_| {});
+    // What nobody watches was judged here.
+    shared.judged.notify_one();
     pumped
 }
 
 /// Takes what was received.
 pub(super) fn take(shared: &Shared, received: Received) {
-    shared.with(|core| match received {
-        Ok(response) => {
-            debug!(type_url = %response.type_url, added = response.resources.len(), nonce = %response.nonce,
-                "xDS response");
-            core.state.handle(response, Instant::now());
+    shared.with(|core| {
+        if let Some(keeper) = &mut core.keeper {
+            keeper.in_reach();
         }
-        Err(error) => {
-            warn!(type_url = %error.type_url, %error, "xDS response refused: unreadable");
-            core.state.handle_unreadable(error);
+        match received {
+            Ok(response) => {
+                debug!(type_url = %response.type_url, added = response.resources.len(), nonce = %response.nonce,
+                    "xDS response");
+                core.state.handle(response, Instant::now());
+            }
+            Err(error) => {
+                warn!(type_url = %error.type_url, %error, "xDS response refused: unreadable");
+                core.state.handle_unreadable(error);
+            }
         }
     });
 }

@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{ClientConfig, ClientStatus, fetch::Fetches};
+use super::{ClientConfig, ClientStatus, fetch::Fetches, snapshot::Keeper};
 use crate::{
     ResourceKey, ResourceName, TypeUrl,
     protocol::client::{ClientState, Overdue, Update, Verdict},
@@ -21,6 +21,8 @@ pub(super) struct Shared {
     core: Mutex<Core>,
     /// Tells the driver that the core has something to send.
     pub(super) wake: Notify,
+    /// Tells who writes the last good resources that something was judged.
+    pub(super) judged: Notify,
     pub(super) stop: CancellationToken,
     pub(super) status: watch::Sender<ClientStatus>,
     initial_fetch_timeout: Duration,
@@ -30,6 +32,8 @@ pub(super) struct Shared {
 pub(super) struct Core {
     pub(super) state: ClientState,
     pub(super) fetches: Fetches,
+    /// If the last good resources are to be kept.
+    pub(super) keeper: Option<Keeper>,
     slots: HashMap<TypeUrl, Slot>,
     next_watch: u64,
 }
@@ -65,15 +69,17 @@ impl Drop for Handle {
 }
 
 impl Shared {
-    pub(super) fn new(state: ClientState, config: &ClientConfig) -> Self {
+    pub(super) fn new(state: ClientState, config: &ClientConfig, keeper: Option<Keeper>) -> Self {
         Self {
             core: Mutex::new(Core {
                 state,
                 fetches: Fetches::new(config.max_fetches),
+                keeper,
                 slots: HashMap::new(),
                 next_watch: 0,
             }),
             wake: Notify::new(),
+            judged: Notify::new(),
             stop: CancellationToken::new(),
             status: watch::Sender::new(ClientStatus::default()),
             initial_fetch_timeout: config.initial_fetch_timeout,
@@ -109,6 +115,7 @@ impl Shared {
 
     pub(super) fn answer(&self, update: &Update, verdict: Verdict) {
         self.change(|core| core.answer(update, verdict));
+        self.judged.notify_one();
     }
 }
 
@@ -144,6 +151,9 @@ impl Core {
     fn answer(&mut self, update: &Update, verdict: Verdict) {
         if !self.state.answer(&update.type_url, update.id, verdict.clone()) {
             return;
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.judged(update, &verdict, Instant::now());
         }
         let watched = self.slots.contains_key(&update.type_url);
         let over = self.fetches.settle(update, &verdict, watched);
@@ -186,6 +196,9 @@ impl Core {
     /// Puts what the protocol core has for its consumers into their slots.
     pub(super) fn deliver(&mut self, now: Instant) {
         self.state.handle_timeout(now);
+        if let Some(keeper) = &self.keeper {
+            keeper.offer(&mut self.state, SystemTime::now());
+        }
         while let Some(update) = self.state.poll_update() {
             match self.slots.get_mut(&update.type_url) {
                 Some(slot) => {

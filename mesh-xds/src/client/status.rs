@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Instant};
 
+use super::LastGoodStatus;
 use crate::{TypeUrl, protocol::client::TypeStatus};
 
 /// The state of a client.
@@ -21,6 +22,8 @@ pub struct ClientStatus {
     pub last_error: Option<String>,
     /// The types watched.
     pub types: HashMap<TypeUrl, TypeStatus>,
+    /// The last good resources on disk, if they are kept.
+    pub last_good: LastGoodStatus,
 }
 
 /// The state of a client's connection.
@@ -52,6 +55,7 @@ impl Default for ClientStatus {
             failures: 0,
             last_error: None,
             types: HashMap::new(),
+            last_good: LastGoodStatus::default(),
         }
     }
 }

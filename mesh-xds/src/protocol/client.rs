@@ -54,6 +54,35 @@ pub enum Source {
     Server,
     /// Times to live have ended.
     Expiry,
+    /// No server has answered yet. This was in force the last time ([`ClientState::restore`]).
+    Snapshot {
+        /// How long ago that was known.
+        age: Duration,
+    },
+}
+
+/// Subscriptions that no server has ever answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The type.
+    pub type_url: TypeUrl,
+    /// The wildcard is not answered.
+    pub wildcard: bool,
+    /// Names that are not answered.
+    pub names: Vec<ResourceName>,
+}
+
+/// What was in force of a type before, kept by the caller.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Restored {
+    /// The resources, with the versions by which the server knows them.
+    pub resources: Vec<Resource>,
+    /// They answer the wildcard, also if they are none.
+    pub whole: bool,
+    /// The server that they come from, as in [`ClientState::connected_to`].
+    pub server: u64,
+    /// How long ago that was known.
+    pub age: Duration,
 }
 
 /// The consumer's answer to an [`Update`].
@@ -162,7 +191,7 @@ impl ClientState {
     /// Whether `name` itself is subscribed, the wildcard aside.
     #[must_use]
     pub fn is_subscribed(&self, type_url: &TypeUrl, name: &ResourceName) -> bool {
-        self.types.iter().any(|t| t.type_url == *type_url && t.names.contains_key(name))
+        self.state(type_url).is_some_and(|t| t.names.contains_key(name))
     }
 
     /// Stops watching a type: drops every name and the wildcard.
@@ -209,6 +238,19 @@ impl ClientState {
         self.types.iter_mut().for_each(TypeState::reset_stream);
     }
 
+    /// What no server has ever answered. Each subscription is given once.
+    pub fn take_unanswered(&mut self) -> Vec<Unanswered> {
+        self.types.iter_mut().filter_map(TypeState::take_unanswered).collect()
+    }
+
+    /// Gives the consumer what was in force before, for what no server has answered. It is held from when it is accepted, so
+    /// that a server only sends what differs, and still counts as unanswered.
+    pub fn restore(&mut self, type_url: &TypeUrl, restored: Restored) {
+        if let Some(state) = self.state_mut(type_url) {
+            state.queue.push_back(Queued::Restored(restored));
+        }
+    }
+
     /// Takes a response, received at `now`. One of a type never watched is dropped.
     pub fn handle(&mut self, response: Response, now: Instant) {
         if let Some(state) = self.state_mut(&response.type_url) {
@@ -246,9 +288,36 @@ impl ClientState {
         self.types.iter_mut().find_map(|t| t.take_overdue(now))
     }
 
+    /// Whether a stream is open.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    /// Names and versions of what is held of a type and has no time to live.
+    pub fn lasting(&self, type_url: &TypeUrl) -> impl Iterator<Item = (&ResourceName, &Version)> {
+        self.state(type_url).into_iter().flat_map(|t| t.held.iter().filter(|(name, _)| !t.held.is_mortal(name)))
+    }
+
+    /// The server that what is held of a type comes from, as in [`ClientState::connected_to`].
+    #[must_use]
+    pub fn server_of(&self, type_url: &TypeUrl) -> u64 {
+        self.state(type_url).map_or(0, |t| t.server)
+    }
+
+    /// Whether a server has answered the wildcard of a type.
+    #[must_use]
+    pub fn is_whole(&self, type_url: &TypeUrl) -> bool {
+        self.state(type_url).and_then(|t| t.wildcard).is_some_and(|w| w.answered)
+    }
+
     /// How the client stands to each type.
     pub fn status(&self) -> impl Iterator<Item = (&TypeUrl, TypeStatus)> {
         self.types.iter().map(|t| (&t.type_url, t.status()))
+    }
+
+    fn state(&self, type_url: &TypeUrl) -> Option<&TypeState> {
+        self.types.iter().find(|t| t.type_url == *type_url)
     }
 
     fn state_mut(&mut self, type_url: &TypeUrl) -> Option<&mut TypeState> {

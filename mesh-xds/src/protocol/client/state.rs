@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Overdue, Place, TypeStatus, UpdateId, held::Held};
+use super::{Overdue, Place, Restored, TypeStatus, Unanswered, UpdateId, held::Held};
 use crate::{
     Nonce, ResourceName, TypeUrl, Version,
     protocol::{Response, TypeRules, WILDCARD},
@@ -17,8 +17,16 @@ const ASK_AGAIN: u8 = 3;
 /// A response that waits for its turn.
 #[derive(Debug)]
 pub(super) enum Queued {
-    Response { response: Response, at: Instant },
-    Unreadable { nonce: Nonce, message: String },
+    Response {
+        response: Response,
+        at: Instant,
+    },
+    Unreadable {
+        nonce: Nonce,
+        message: String,
+    },
+    /// Not from a server.
+    Restored(Restored),
 }
 
 /// The update the consumer has in hand.
@@ -57,6 +65,8 @@ pub(super) struct Awaited {
     pub(super) deadline: Option<Instant>,
     /// SotW: every request of this stream listed it, so that no response can have left it out for not knowing of it.
     pub(super) always_listed: bool,
+    /// It was given in [`TypeState::take_unanswered`].
+    pub(super) given: bool,
 }
 
 /// SotW: how the wildcard stands in what was last said on this stream.
@@ -153,9 +163,16 @@ impl TypeState {
         self.names.values().chain(&self.wildcard).any(|awaited| !awaited.answered)
     }
 
+    pub(super) fn take_unanswered(&mut self) -> Option<Unanswered> {
+        let take = |a: &mut Awaited| !a.answered && !std::mem::replace(&mut a.given, true);
+        let wildcard = self.wildcard.as_mut().is_some_and(take);
+        let names: Vec<ResourceName> = self.names.iter_mut().filter_map(|(n, a)| take(a).then(|| n.clone())).collect();
+        (wildcard || !names.is_empty()).then(|| Unanswered { type_url: self.type_url.clone(), wildcard, names })
+    }
+
     fn awaited(&self, now: Instant) -> Awaited {
         let deadline = self.fetch_timeout.and_then(|t| now.checked_add(t));
-        Awaited { answered: false, deadline, always_listed: false }
+        Awaited { answered: false, deadline, ..Awaited::default() }
     }
 
     pub(super) fn subscribe(&mut self, name: ResourceName, now: Instant) {
@@ -212,7 +229,7 @@ impl TypeState {
         self.said = Said::default();
         self.listed = false;
         self.answers.clear();
-        self.queue.clear();
+        self.queue.retain(|queued| matches!(queued, Queued::Restored(_)));
         self.nonce = None;
         self.names.values_mut().for_each(|awaited| awaited.always_listed = false);
     }

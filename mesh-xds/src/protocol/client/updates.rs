@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    ClientState, Place, Source, Update, UpdateId, Verdict,
-    state::{Answer, Offered, Outstanding, Queued, TypeState},
+    ClientState, Place, Restored, Source, Update, UpdateId, Verdict,
+    state::{Answer, Awaited, Offered, Outstanding, Queued, TypeState},
 };
 use crate::{
     Nonce, Resource, ResourceName, TypeUrl, Version,
@@ -68,6 +68,10 @@ impl TypeState {
                     self.refuse(nonce, message, true);
                     continue;
                 }
+                Queued::Restored(restored) => match self.next_restored(restored, common) {
+                    Some(update) => return Some(update),
+                    None => continue,
+                },
             };
             if let Some(name) = said_twice(&response) {
                 let message = format!("resource {name} is in the response more than once");
@@ -97,6 +101,27 @@ impl TypeState {
             self.judge(outstanding, Verdict::Accepted, common.variant, common.now_at);
         }
         None
+    }
+
+    /// What was in force before, as far as no server has answered it meanwhile.
+    fn next_restored(&mut self, restored: Restored, common: &mut Common<'_>) -> Option<Update> {
+        let Restored { resources: mut added, whole, server, age } = restored;
+        let is_open = |awaited: Option<&Awaited>| awaited.is_some_and(|a| !a.answered);
+        let everything = is_open(self.wildcard.as_ref());
+        added.retain(|r| (everything || is_open(self.names.get(r.name()))) && !self.held.contains(r.name()));
+        if added.is_empty() && !(whole && everything) {
+            return None;
+        }
+        if self.held.len() == 0 {
+            self.server = server;
+        }
+        let from = Provenance { source: Source::Snapshot { age }, answers: None, at: None };
+        let heard_at = Place { server, ..common.now_at };
+        let update = self.hand_out(Difference { added, removed: Vec::new() }, from, common);
+        if let Some(outstanding) = &mut self.outstanding {
+            outstanding.heard_at = heard_at;
+        }
+        Some(update)
     }
 
     /// Another server answers: what is held stays, but its versions are another's.
