@@ -78,16 +78,10 @@ impl Bench {
 impl Play {
     /// The next stream that the client opens.
     pub(super) async fn accept(&mut self) -> Outcome<Stream> {
-        loop {
-            match timeout(self.patience.due, self.listener.streams.recv()).await {
-                Ok(Some(accepted)) if accepted.variant == self.variant => {
-                    return Ok(Stream::new(accepted, self.patience.clone()));
-                }
-                Ok(Some(accepted)) => {
-                    return broken(format!("a stream of {}", self.variant.as_str()), accepted.variant.as_str());
-                }
-                Ok(None) | Err(_) => return broken("a stream", format!("none within {:?}", self.patience.due)),
-            }
+        match timeout(self.patience.due, self.listener.streams.recv()).await {
+            Ok(Some(accepted)) if accepted.variant == self.variant => Ok(Stream::new(accepted, self.patience.clone())),
+            Ok(Some(accepted)) => broken(format!("a stream of {}", self.variant.as_str()), accepted.variant.as_str()),
+            Ok(None) | Err(_) => broken("a stream", format!("none within {:?}", self.patience.due)),
         }
     }
 

@@ -18,8 +18,11 @@ pub(super) const CHECKS: &[Check<Bench>] = checks! {
         "Endpoints that were removed and others that changed: the response is of the others, and the stream goes on." => endpoints_stay;
 };
 
-/// The three revisions of the sets of both types.
-const KINDS: [(TypeUrl, fn(&str, u32) -> Resource); 2] = [(CDS, cluster), (LDS, listener)];
+/// Makes a resource of a name and revision.
+type Make = fn(&str, u32) -> Resource;
+
+/// The types whose responses are whole sets.
+const KINDS: [(TypeUrl, Make); 2] = [(CDS, cluster), (LDS, listener)];
 
 async fn whole(bench: &Bench, variant: Variant) -> Outcome {
     for (type_url, make) in KINDS {

@@ -30,14 +30,17 @@ pub(super) const CHECKS: &[Check<Bench>] = checks! {
 };
 
 async fn apart(bench: &Bench, variant: Variant) -> Outcome {
-    let (e, r) = (endpoints("n", 1), routes("n", "x"));
-    bench.put(&[&e, &r]).await?;
+    let (c, e, r) = (cluster("c", 1), endpoints("n", 1), routes("n", "x"));
+    bench.put(&[&c, &e, &r]).await?;
     let mut stream = bench.open(variant).await?;
     stream.subscribe(&EDS, &["n"]).await;
     stream.hear(&EDS, &[&e], &[]).await?;
     stream.subscribe(&RDS, &["n"]).await;
     stream.hear(&RDS, &[&r], &[]).await?;
     stream.unsubscribe(&EDS, &["n"]).await;
+    // When this is answered, that was taken.
+    stream.subscribe(&CDS, &["c"]).await;
+    stream.hear(&CDS, &[&c], &[]).await?;
     let r2 = routes("n", "y");
     bench.put(&[&r2]).await?;
     let told = stream.next_of(&RDS, "RDS +n").await?;
