@@ -1,15 +1,11 @@
 //! The rules that can be broken, and how.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use mesh_xds::{
-    Resource, ResourceName, TypeUrl, Version,
-    protocol::{Push, Request, Response},
-};
-use mesh_xds_api::envoy::config::core::v3::Node;
+use mesh_xds::{ResourceName, TypeUrl, Version, protocol::Request};
+use mesh_xds_api::envoy::{config::core::v3::Node, service::discovery::v3::Resource};
+
+use super::faulty::Told;
 
 /// A rule to be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +63,7 @@ pub(crate) enum Fault {
 #[derive(Default)]
 pub(crate) struct Out {
     pub(crate) up: Vec<(Option<Node>, Request)>,
-    pub(crate) down: Vec<Push>,
+    pub(crate) down: Vec<Told>,
 }
 
 /// One stream, and the fault in it.
@@ -88,11 +84,11 @@ struct Kept {
     listed: Vec<ResourceName>,
     nonce: String,
     version: Option<Version>,
-    last: Option<Push>,
-    seen: BTreeMap<ResourceName, Arc<Resource>>,
-    removed: BTreeSet<ResourceName>,
-    held: BTreeSet<ResourceName>,
-    refused: Vec<Arc<Resource>>,
+    last: Option<Told>,
+    seen: BTreeMap<String, Resource>,
+    removed: BTreeSet<String>,
+    held: BTreeSet<String>,
+    refused: Vec<Resource>,
     answers: u32,
 }
 
@@ -157,7 +153,7 @@ impl Link {
                 request.version = request.version.filter(|_| !first);
             }
             Fault::HeldTrusted if first => {
-                kept.held = std::mem::take(&mut request.initial_versions).into_keys().collect();
+                kept.held = std::mem::take(&mut request.initial_versions).into_keys().map(String::from).collect();
                 if request.version.is_some() {
                     return out;
                 }
@@ -202,44 +198,36 @@ impl Link {
         }
         for push in &mut out.down {
             self.sent += 1;
-            push.nonce = format!("made-up-{}", self.sent).as_str().into();
+            push.nonce = format!("made-up-{}", self.sent);
         }
         out.up.push((node, request));
         out
     }
 
-    /// Takes note of a response that goes on as it is.
-    pub(crate) fn passed(&mut self, type_url: &TypeUrl, nonce: &str, version: &str) {
-        let kept = self.types.entry(type_url.clone()).or_default();
-        kept.nonce = nonce.to_owned();
-        kept.version = Some(version.into());
-    }
-
-    pub(crate) fn response(&mut self, response: Response) -> Out {
-        let Response { type_url, nonce, version, resources, removed } = response;
-        let resources: Vec<Arc<Resource>> = resources.into_iter().map(Arc::new).collect();
-        let mut push = Push { type_url: type_url.clone(), nonce: nonce.clone(), version, resources, removed };
+    pub(crate) fn response(&mut self, told: Told) -> Out {
+        let mut push = told;
+        let type_url = push.type_url.clone();
         let whole = !self.delta && [TypeUrl::CLUSTER, TypeUrl::LISTENER].contains(&type_url);
         let kept = self.types.entry(type_url.clone()).or_default();
-        kept.nonce = nonce.as_str().to_owned();
-        kept.version = Some(push.version.clone());
+        kept.nonce.clone_from(&push.nonce);
+        kept.version = Some(push.version.as_str().into());
         let mut out = Out::default();
-        let new = |kept: &Kept, r: &Arc<Resource>| kept.seen.get(r.name()).is_none_or(|s| s.bytes() != r.bytes());
+        let new = |kept: &Kept, r: &Resource| kept.seen.get(&r.name).is_none_or(|s| s.resource != r.resource);
         match self.fault {
             Fault::OneNonce => push.nonce = "one".into(),
             Fault::DoesNotWait => out.up.push((None, answer(&type_url, kept, self.delta))),
-            Fault::HeldTrusted => push.resources.retain(|r| !kept.held.contains(r.name())),
+            Fault::HeldTrusted => push.resources.retain(|r| !kept.held.contains(&r.name)),
             Fault::VersionOfTheStream => {
                 let stream = self.stream;
-                push.version = format!("{}-{stream}", push.version).as_str().into();
-                push.resources = versioned(&push.resources, |v| format!("{v}-{stream}"));
+                push.version = format!("{}-{stream}", push.version);
+                push.resources.iter_mut().for_each(|r| r.version.push_str(&format!("-{stream}")));
             }
             Fault::VersionIsOne => {
                 push.version = "1".into();
-                push.resources = versioned(&push.resources, |_| "1".into());
+                push.resources.iter_mut().for_each(|r| r.version = "1".into());
             }
             Fault::RemovalsLost if whole => {
-                kept.seen.extend(push.resources.iter().map(|r| (r.name().clone(), r.clone())));
+                kept.seen.extend(push.resources.iter().map(|r| (r.name.clone(), r.clone())));
                 push.resources = kept.seen.values().cloned().collect();
             }
             Fault::RemovalsLost => push.removed.clear(),
@@ -251,7 +239,7 @@ impl Link {
                 push.resources.retain(|r| whole || new(kept, r));
                 let told = push.removed.iter().all(|n| kept.removed.contains(n));
                 kept.removed.extend(push.removed.iter().cloned());
-                kept.seen.extend(push.resources.iter().map(|r| (r.name().clone(), r.clone())));
+                kept.seen.extend(push.resources.iter().map(|r| (r.name.clone(), r.clone())));
                 if push.resources.is_empty() && told && !whole {
                     out.up.push((None, answer(&type_url, kept, self.delta)));
                     return out;
@@ -259,15 +247,15 @@ impl Link {
             }
             Fault::PartOfTheSet => {
                 push.resources.retain(|r| new(kept, r));
-                kept.seen.extend(push.resources.iter().map(|r| (r.name().clone(), r.clone())));
+                kept.seen.extend(push.resources.iter().map(|r| (r.name.clone(), r.clone())));
             }
             Fault::AllOfTheSet => {
-                kept.seen.extend(push.resources.iter().map(|r| (r.name().clone(), r.clone())));
+                kept.seen.extend(push.resources.iter().map(|r| (r.name.clone(), r.clone())));
                 push.resources = kept.seen.values().cloned().collect();
             }
             Fault::RefusedComesAlong => {
-                let told: BTreeSet<ResourceName> = push.resources.iter().map(|r| r.name().clone()).collect();
-                push.resources.extend(kept.refused.drain(..).filter(|r| !told.contains(r.name())));
+                let told: BTreeSet<String> = push.resources.iter().map(|r| r.name.clone()).collect();
+                push.resources.extend(kept.refused.drain(..).filter(|r| !told.contains(&r.name)));
             }
             Fault::ChangesLost if kept.last.is_some() => {
                 out.up.push((None, answer(&type_url, kept, self.delta)));
@@ -294,12 +282,4 @@ fn answer(type_url: &TypeUrl, kept: &Kept, delta: bool) -> Request {
         nonce: Some(kept.nonce.as_str().into()),
         error: None,
     }
-}
-
-fn versioned(resources: &[Arc<Resource>], version: impl Fn(&Version) -> String) -> Vec<Arc<Resource>> {
-    let one = |r: &Arc<Resource>| {
-        let version = version(r.version()).as_str().into();
-        Arc::new(Resource::with_version(r.name().clone(), version, r.any().clone()))
-    };
-    resources.iter().map(one).collect()
 }

@@ -4,16 +4,20 @@ use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use mesh_xds::{
-    protocol::{DecodeError, Push, Request, Response},
+    Resource, TypeUrl,
+    protocol::Request,
     server::{ListenConfig, serve},
 };
-use mesh_xds_api::envoy::{
-    config::core::v3::Node,
-    service::discovery::v3::{
-        DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-        aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
-        aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
+use mesh_xds_api::{
+    envoy::{
+        config::core::v3::Node,
+        service::discovery::v3::{
+            DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Resource as Wrapped,
+            aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
+            aggregated_discovery_service_server::{AggregatedDiscoveryService, AggregatedDiscoveryServiceServer},
+        },
     },
+    google::protobuf::Any,
 };
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -53,43 +57,72 @@ impl Proxy {
     }
 }
 
-/// A response as it came.
-trait Raw: Clone + Send + 'static {
-    fn read(self) -> Result<Response, DecodeError>;
-    fn write(push: Push) -> Self;
-    fn version(&self) -> &str;
+/// A response of either variant.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) type_url: TypeUrl,
+    pub(crate) nonce: String,
+    pub(crate) version: String,
+    /// In SotW only name and content are used.
+    pub(crate) resources: Vec<Wrapped>,
+    pub(crate) removed: Vec<String>,
 }
 
-impl Raw for DiscoveryResponse {
-    fn read(self) -> Result<Response, DecodeError> {
-        Response::from_sotw(self)
-    }
-
-    fn write(push: Push) -> Self {
-        push.into_sotw()
-    }
-
-    fn version(&self) -> &str {
-        &self.version_info
+impl From<DiscoveryResponse> for Told {
+    fn from(response: DiscoveryResponse) -> Self {
+        let wrap = |any: Any| {
+            let name = Resource::from_any(any.clone()).map(|r| r.name().to_string()).unwrap_or_default();
+            Wrapped { name, resource: Some(any), ..Default::default() }
+        };
+        Self {
+            type_url: response.type_url.into(),
+            nonce: response.nonce,
+            version: response.version_info,
+            resources: response.resources.into_iter().map(wrap).collect(),
+            removed: Vec::new(),
+        }
     }
 }
 
-impl Raw for DeltaDiscoveryResponse {
-    fn read(self) -> Result<Response, DecodeError> {
-        Response::from_delta(self)
+impl From<DeltaDiscoveryResponse> for Told {
+    fn from(response: DeltaDiscoveryResponse) -> Self {
+        Self {
+            type_url: response.type_url.into(),
+            nonce: response.nonce,
+            version: response.system_version_info,
+            resources: response.resources,
+            removed: response.removed_resources,
+        }
     }
+}
 
-    fn write(push: Push) -> Self {
-        push.into_delta()
+impl From<Told> for DiscoveryResponse {
+    fn from(told: Told) -> Self {
+        Self {
+            version_info: told.version,
+            resources: told.resources.into_iter().filter_map(|r| r.resource).collect(),
+            type_url: told.type_url.as_str().to_owned(),
+            nonce: told.nonce,
+            ..Default::default()
+        }
     }
+}
 
-    fn version(&self) -> &str {
-        &self.system_version_info
+impl From<Told> for DeltaDiscoveryResponse {
+    fn from(told: Told) -> Self {
+        Self {
+            system_version_info: told.version,
+            resources: told.resources,
+            type_url: told.type_url.as_str().to_owned(),
+            removed_resources: told.removed,
+            nonce: told.nonce,
+            ..Default::default()
+        }
     }
 }
 
 /// Carries both directions of one stream through `link`.
-async fn carry<R: Raw>(
+async fn carry<R: From<Told> + Into<Told> + Send + 'static>(
     mut link: Link,
     mut requests: impl Stream<Item = Result<Said, Status>> + Unpin,
     up: mpsc::Sender<Said>,
@@ -103,15 +136,7 @@ async fn carry<R: Raw>(
                 _ => return,
             },
             response = responses.next() => match response {
-                Some(Ok(raw)) => match raw.clone().read() {
-                    Ok(response) => link.response(response),
-                    // Not to be broken any more: it goes on as it is.
-                    Err(error) => {
-                        link.passed(&error.type_url, error.nonce.as_str(), raw.version());
-                        let _ = down.send(Ok(raw)).await;
-                        continue;
-                    }
-                },
+                Some(Ok(response)) => link.response(response.into()),
                 Some(Err(status)) => {
                     let _ = down.send(Err(status)).await;
                     return;
@@ -119,15 +144,15 @@ async fn carry<R: Raw>(
                 None => return,
             },
         };
-        for push in out.down {
-            let (slow, raw, down) = (link.is_slow(&push.type_url), R::write(push), down.clone());
+        for told in out.down {
+            let (slow, down) = (link.is_slow(&told.type_url), down.clone());
             if slow {
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(60)).await;
-                    let _ = down.send(Ok(raw)).await;
+                    let _ = down.send(Ok(told.into())).await;
                 });
             } else {
-                let _ = down.send(Ok(raw)).await;
+                let _ = down.send(Ok(told.into())).await;
             }
         }
         for said in out.up {

@@ -63,4 +63,9 @@ impl Fixture for ViewFixture {
         self.0.update(batch);
         Ok(())
     }
+
+    async fn put_with_ttl(&self, resource: &Resource, ttl: Duration) -> Result<(), FixtureError> {
+        self.0.update(Batch::new().put(resource.clone().with_ttl(Some(ttl))));
+        Ok(())
+    }
 }
