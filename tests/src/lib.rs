@@ -13,6 +13,7 @@ pub mod lab;
 pub mod load;
 pub mod peer;
 pub mod process;
+pub mod shop;
 pub mod upstream;
 pub mod wait;
 pub mod xds;

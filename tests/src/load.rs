@@ -78,6 +78,22 @@ impl Load {
         *self.handle.block_on(self.shared.hosts.write()) = hosts;
     }
 
+    /// Waits until every connection has been used again, so that those of a listener that drains are closed.
+    pub fn turn_over(&self) {
+        let enough = self.sent() + 3 * self.tasks.len() as u64;
+        let end = Instant::now() + LIMIT;
+        while self.sent() < enough {
+            assert!(Instant::now() < end, "the traffic does not flow");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
     /// Requests sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {

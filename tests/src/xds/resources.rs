@@ -10,6 +10,9 @@ use crate::{certs::Pair, envoy::socket_address};
 
 const TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3";
 const HTTP: &str = "type.googleapis.com/envoy.extensions.filters.http";
+/// What Envoy logs of a request that it fails.
+const FAILED: &str = "failed: %START_TIME% %REQ(:AUTHORITY)% %RESPONSE_CODE% %RESPONSE_FLAGS% \
+    %RESPONSE_CODE_DETAILS% cluster=%UPSTREAM_CLUSTER_RAW% host=%UPSTREAM_HOST%\n";
 const HTTP_MANAGER: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
@@ -80,6 +83,7 @@ impl Resources {
         filters.push(json!({ "name": "router", "typed_config": { "@type": format!("{HTTP}.router.v3.Router") } }));
         let mut manager = json!({ "@type": HTTP_MANAGER, "stat_prefix": name, "http_filters": filters });
         manager[routing.0] = routing.1;
+        manager["access_log"] = json!([failed_requests()]);
         json!({
             "name": name,
             "address": socket_address(SocketAddr::from(([127, 0, 0, n], 0))),
@@ -117,6 +121,19 @@ impl Resources {
     fn secret_ref(&self, name: &str) -> Value {
         json!({ "name": name, "sds_config": self.source })
     }
+}
+
+/// Requests that fail are written to Envoy's output.
+fn failed_requests() -> Value {
+    let at_least = json!({ "op": "GE", "value": { "default_value": 500, "runtime_key": "none" } });
+    json!({
+        "name": "stdout",
+        "filter": { "status_code_filter": { "comparison": at_least } },
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": { "text_format_source": { "inline_string": FAILED } },
+        },
+    })
 }
 
 /// A cluster from JSON.
