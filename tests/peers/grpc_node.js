@@ -60,11 +60,6 @@ class Flow {
   }
 }
 
-function bind(server, address, credentials) {
-  return new Promise((done, failed) =>
-    server.bindAsync(address, credentials, (error, port) => (error ? failed(error) : done(port))));
-}
-
 // A port that was free a moment ago: an xDS server's listener is named after it, so that it must be known before.
 function freePort() {
   return new Promise((done) => {
@@ -82,7 +77,8 @@ async function serve(ask) {
   Object.assign(who, { responseSerialize: bytes.serialize, responseDeserialize: bytes.deserialize });
   server.addService({ Who: who }, { Who: (_call, answer) => answer(null, Buffer.from(ask.name)) });
   const address = `127.0.0.1:${await freePort()}`;
-  await bind(server, address, new xds.XdsServerCredentials(grpc.ServerCredentials.createInsecure()));
+  // It is bound when its listener comes.
+  server.bindAsync(address, new xds.XdsServerCredentials(grpc.ServerCredentials.createInsecure()), () => {});
   return { address };
 }
 
@@ -114,7 +110,7 @@ async function main() {
   const admin = new grpc.Server();
   grpc.addAdminServicesToServer(admin);
   const say = (what) => console.log(JSON.stringify(what));
-  say({ csds: await bind(admin, "127.0.0.1:0", grpc.ServerCredentials.createInsecure()) });
+  admin.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (_error, port) => say({ csds: port }));
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const ask = JSON.parse(line);
     say(await actions[ask.do](ask));

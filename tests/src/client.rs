@@ -4,19 +4,25 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::SocketAddr,
     path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::peer;
 
+/// Longer than any answer takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A running client; killed when dropped.
 #[derive(Debug)]
 pub struct ForeignClient {
     child: Child,
     asks: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: mpsc::Receiver<String>,
 }
 
 impl ForeignClient {
@@ -42,14 +48,17 @@ impl ForeignClient {
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|e| panic!("{command:?}: {e}"));
         let asks = child.stdin.take().expect("a pipe");
-        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, answers) = mpsc::channel();
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        // Ends with the client's output.
+        thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, asks, answers }
     }
 
     /// Does what the script's page lists, and gives its answer.
     ///
     /// # Panics
-    /// If the client has ended.
+    /// If the client has ended, or takes longer than a minute.
     pub fn ask(&mut self, ask: &Value) -> Value {
         writeln!(self.asks, "{ask}").expect("the client reads");
         self.next(&ask.to_string())
@@ -58,10 +67,9 @@ impl ForeignClient {
     /// The line that the client prints unasked: `what` is said if there is none.
     ///
     /// # Panics
-    /// If the client has ended.
+    /// If the client has ended, or takes longer than a minute.
     pub fn next(&mut self, what: &str) -> Value {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("the client answers");
+        let line = self.answers.recv_timeout(PATIENCE).unwrap_or_else(|e| panic!("{what}: no answer: {e}"));
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{what}: {e} in {line:?}"))
     }
 }

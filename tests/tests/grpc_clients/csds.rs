@@ -2,6 +2,12 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
+use crate::{
+    grpc::{Grpc, Implementation},
+    refusal::weightless,
+    resources::routes,
+    world::{NODE, World},
+};
 use mesh_xds::{TypeUrl, Version, store::Batch};
 use mesh_xds_api::envoy::{
     admin::v3::ClientResourceStatus,
@@ -9,13 +15,6 @@ use mesh_xds_api::envoy::{
         ClientStatusRequest, client_config::GenericXdsConfig,
         client_status_discovery_service_client::ClientStatusDiscoveryServiceClient,
     },
-};
-use serde_json::json;
-
-use crate::{
-    grpc::{Grpc, Implementation},
-    resources::routes,
-    world::{NODE, World},
 };
 
 with_every! {
@@ -33,7 +32,9 @@ fn ask(world: &World, address: SocketAddr) -> Held {
     });
     assert!(response.config.iter().all(|c| c.node.as_ref().is_none_or(|n| n.id == NODE)), "{response:?}");
     let configs = response.config.into_iter().flat_map(|c| c.generic_xds_configs);
-    configs.map(|c| ((c.type_url.clone(), c.name.clone()), c)).collect()
+    // JavaScript leaves the host out of its type URLs.
+    let kind = |c: &GenericXdsConfig| c.type_url.rsplit('/').next().unwrap().to_owned();
+    configs.map(|c| ((kind(&c), c.name.clone()), c)).collect()
 }
 
 fn of_client(world: &World, client: &Grpc) -> Held {
@@ -66,19 +67,20 @@ fn both_ends_tell_the_same(implementation: Implementation) {
         assert_eq!(content(&theirs[key]).as_ref().map(Version::as_str), Some(config.version_info.as_str()), "{key:?}");
     }
 
-    let bad = json!([{"match": {"safe_regex": {"regex": "(unclosed"}}, "route": {"cluster": "s"}}]);
-    let good = ours[&(TypeUrl::ROUTE.as_str().to_owned(), "s".to_owned())].clone();
-    world.update(Batch::new().put(routes("s", &bad)));
+    let key = (TypeUrl::ROUTE.message_name().to_owned(), "s".to_owned());
+    let good = ours[&key].version_info.clone();
+    world.update(Batch::new().put(routes("s", &weightless("s"))));
     world.management.until(NODE, &TypeUrl::ROUTE, "s", Some("NACKED"));
     let (theirs, ours) = (of_client(&world, &client), ask(&world, world.management.address));
     assert_eq!(states(&theirs), states(&ours));
-    let key = (TypeUrl::ROUTE.as_str().to_owned(), "s".to_owned());
     let (theirs, ours) = (&theirs[&key], &ours[&key]);
     assert_eq!(theirs.client_status(), ClientResourceStatus::Nacked);
     let (told, kept) = (theirs.error_state.as_ref().unwrap(), ours.error_state.as_ref().unwrap());
-    assert!(kept.details.contains(&told.details), "{} in {}", told.details, kept.details);
+    // The C core begins its own with words that it does not tell the server.
+    let told = told.details.strip_prefix("invalid resource: ").unwrap_or(&told.details);
+    assert!(kept.details.contains(told), "{told} in {}", kept.details);
     // What the client goes on with, if it says so, is what it had accepted before.
     if let Some(held) = content(theirs) {
-        assert_eq!(held.as_str(), good.version_info);
+        assert_eq!(held.as_str(), good);
     }
 }

@@ -23,6 +23,7 @@ pub(crate) enum Implementation {
 
 /// A running process with xDS.
 pub(crate) struct Grpc {
+    implementation: Implementation,
     process: ForeignClient,
     /// Port of its CSDS.
     pub(crate) csds: u16,
@@ -61,7 +62,7 @@ impl Implementation {
         command.env("GRPC_VERBOSITY", "NONE").env("GRPC_GO_LOG_SEVERITY_LEVEL", "");
         let mut process = ForeignClient::spawn(command.env("GRPC_XDS_BOOTSTRAP", bootstrap));
         let csds = process.next("its port")["csds"].as_u64().and_then(|p| p.try_into().ok()).expect("a port");
-        Grpc { process, csds }
+        Grpc { implementation: self, process, csds }
     }
 }
 
@@ -120,7 +121,13 @@ impl Grpc {
 
     /// Ends [`Grpc::flow`].
     pub(crate) fn stop(&mut self) -> Calls {
-        serde_json::from_value(self.process.ask(&json!({"do": "stop"}))).expect("counts")
+        let mut calls: Calls = serde_json::from_value(self.process.ask(&json!({"do": "stop"}))).expect("counts");
+        if self.implementation == Implementation::Go {
+            // grpc-go 1.84 takes new routes into use before the picker that knows their cluster. A cluster that the server
+            // removed too early would have another message.
+            calls.errors.retain(|error, _| !error.starts_with("UNAVAILABLE: unknown cluster selected for RPC"));
+        }
+        calls
     }
 
     /// Starts an xDS-enabled server that answers `name`, and gives its address.

@@ -22,21 +22,17 @@ pub(crate) fn router() -> Value {
     json!({"name": "router", "typed_config": {"@type": format!("{FILTERS}.http.router.v3.Router")}})
 }
 
-/// An API listener with these filters, whose routes come by RDS.
-pub(crate) fn listener_with(name: &str, routes: &str, filters: &Value) -> Resource {
+/// An API listener whose routes come by RDS.
+pub(crate) fn listener(name: &str, routes: &str) -> Resource {
     resource(&json!({
         "@type": format!("{CONFIG}.listener.v3.Listener"), "name": name,
         "api_listener": {"api_listener": {
             "@type": format!("{FILTERS}.network.http_connection_manager.v3.HttpConnectionManager"),
+            "stat_prefix": name,
             "rds": {"route_config_name": routes, "config_source": ads()},
-            "http_filters": filters,
+            "http_filters": [router()],
         }},
     }))
-}
-
-/// An API listener whose routes come by RDS.
-pub(crate) fn listener(name: &str, routes: &str) -> Resource {
-    listener_with(name, routes, &json!([router()]))
 }
 
 /// Routes of one virtual host for everything.

@@ -3,11 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use mesh_xds::{
-    Node, TypeUrl,
+    Node, Resource, TypeUrl,
     server::{PeerInfo, StreamAuthorizer},
     store::{Batch, Refusal},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer},
@@ -46,6 +46,7 @@ struct Identity {
 impl Authority {
     fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "root");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
@@ -54,6 +55,8 @@ impl Authority {
     fn issue(&self, id: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        // Named otherwise than its issuer, or it counts as signed by itself.
+        params.distinguished_name.push(DnType::CommonName, "workload");
         params.subject_alt_names.push(SanType::URI(id.try_into().unwrap()));
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Identity { certificate: certificate.der().clone(), pem: certificate.pem(), key }
@@ -112,8 +115,9 @@ fn transport_socket(context: &str, who: Option<&str>) -> Value {
     json!({"name": "envoy.transport_sockets.tls", "typed_config": message})
 }
 
-fn cluster_of(who: &str) -> mesh_xds::Resource {
-    cluster_with("s", "s", &json!({"transport_socket": transport_socket("UpstreamTlsContext", Some(who))}))
+/// A cluster with the endpoints `s`, whose backends must be `who`.
+fn cluster_of(name: &str, who: &str) -> Resource {
+    cluster_with(name, "s", &json!({"transport_socket": transport_socket("UpstreamTlsContext", Some(who))}))
 }
 
 /// A29: certificates from the bootstrap's provider, the peer's name from the cluster.
@@ -121,17 +125,19 @@ fn backends_are_who_xds_says_they_are(implementation: Implementation) {
     let world = World::new();
     let authority = Authority::new();
     let a = world.secure_backend("a", Some(authority.server(&authority.issue(BACKEND))));
-    let resources = [listener("s", "s"), route_to("s", "s"), cluster_of(BACKEND), endpoints("s", &[a.address])];
+    let resources = [listener("s", "s"), route_to("s", "s"), cluster_of("s", BACKEND), endpoints("s", &[a.address])];
     world.update(Batch::from_iter(resources));
     let fields = bootstrap(&world, &files(&world, &authority, &authority.issue(CLIENT)));
     let mut client = world.client_with(implementation, &fields);
     client.open("s", "xds:///s");
     client.reaches("s", &["a"]);
-    world.update(Batch::new().put(cluster_of("spiffe://mesh.test/ns/default/sa/somebody-else")));
-    let error = client.fails("s");
+    let other = cluster_of("other", "spiffe://mesh.test/ns/default/sa/somebody-else");
+    world.update(Batch::from_iter([listener("other", "other"), route_to("other", "other"), other]));
+    client.open("other", "xds:///other");
+    let error = client.fails("other");
     assert!(error.starts_with("UNAVAILABLE"), "{error}");
-    world.update(Batch::new().put(cluster_of(BACKEND)));
-    client.reaches("s", &["a"]);
+    world.update(Batch::new().put(cluster_of("other", BACKEND)));
+    client.reaches("other", &["a"]);
     assert_eq!(world.management.server().metrics().nacks, 0);
 }
 
@@ -146,7 +152,13 @@ fn clients_and_servers_prove_themselves_to_each_other(implementation: Implementa
     let socket = transport_socket("DownstreamTlsContext", None);
     let server = servers::listener(&address, &json!({"transport_socket": socket}));
     let endpoints = endpoints("s", &[address.parse().unwrap()]);
-    world.update(Batch::from_iter([server, listener("s", "s"), route_to("s", "s"), cluster_of(BACKEND), endpoints]));
+    world.update(Batch::from_iter([
+        server,
+        listener("s", "s"),
+        route_to("s", "s"),
+        cluster_of("s", BACKEND),
+        endpoints,
+    ]));
     client.open("s", "xds:///s");
     client.reaches("s", &["a"]);
     // Without what xDS says of TLS there is none, and the server does not take the call.

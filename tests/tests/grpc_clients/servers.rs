@@ -24,6 +24,7 @@ pub(crate) fn listener(address: &str, fields: &Value) -> Resource {
         json!({"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": ""}, "non_forwarding_action": {}}]});
     let manager = json!({
         "@type": format!("{FILTERS}.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "inbound",
         "route_config": {"name": "inbound", "virtual_hosts": [host]}, "http_filters": [router()],
     });
     let mut chain = json!({"name": "all", "filters": [{"name": "http", "typed_config": manager}]});
