@@ -3,15 +3,14 @@
 
 Prints {"csds": PORT} first: there it serves its own CSDS. Then reads JSON lines and answers each with one:
 
-    {"do": "open", "channel": NAME, "target": "xds:///...", "options": {...}}  -> {}
-    {"do": "close", "channel": NAME}                                           -> {}
+    {"do": "open", "channel": NAME, "target": "xds:///..."}  -> {}
     {"do": "call", "channel": NAME, "method": "/echo.Echo/Who", "headers": {...}, "count": N, "seconds": S}
         -> {"answers": {BODY: HOW OFTEN}, "errors": {"CODE: MESSAGE": HOW OFTEN}}
     {"do": "flow", "channel": NAME, "method": ...}     calls one after another from now on -> {}
     {"do": "stop"}                                     ends that: answers and errors as above, of all its calls
     {"do": "serve", "name": NAME}                      an xDS-enabled server that answers NAME -> {"address": "IP:PORT"}
 
-Channels take the credentials that xDS gives them, else none. "options" are channel arguments; only this peer heeds them.
+Channels take the credentials that xDS gives them, else none.
 """
 import collections
 import json
@@ -85,13 +84,7 @@ def method(ask):
 
 def open_channel(ask):
     credentials = grpc.xds_channel_credentials(grpc.experimental.insecure_channel_credentials())
-    options = list(ask.get("options", {}).items())
-    channels[ask["channel"]] = grpc.secure_channel(ask["target"], credentials, options)
-    return {}
-
-
-def close(ask):
-    channels.pop(ask["channel"]).close()
+    channels[ask["channel"]] = grpc.secure_channel(ask["target"], credentials)
     return {}
 
 
@@ -122,7 +115,7 @@ def serve(ask):
     return {"address": address}
 
 
-ACTIONS = {"open": open_channel, "close": close, "call": call, "flow": start_flow, "serve": serve}
+ACTIONS = {"open": open_channel, "call": call, "flow": start_flow, "serve": serve}
 
 admin = grpc.server(pool())
 grpc_csds.add_csds_servicer(admin)

@@ -88,11 +88,6 @@ const actions = {
     channels[ask.channel] = new grpc.Client(ask.target, credentials);
     return {};
   },
-  close(ask) {
-    channels[ask.channel].close();
-    delete channels[ask.channel];
-    return {};
-  },
   async call(ask) {
     const tally = new Tally();
     await Promise.all(Array.from({ length: ask.count ?? 1 }, () => tally.call(ask, ask.seconds)));

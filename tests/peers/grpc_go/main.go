@@ -161,8 +161,6 @@ func main() {
 			check(err)
 			channels[a.Channel], err = grpc.NewClient(a.Target, grpc.WithTransportCredentials(credentials))
 			check(err)
-		case "close":
-			check(channels[a.Channel].Close())
 		case "call":
 			counts, calls := newTally(), sync.WaitGroup{}
 			for range max(a.Count, 1) {

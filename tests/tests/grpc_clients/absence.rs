@@ -21,8 +21,7 @@ fn a_name_that_is_unknown_fails_in_time_and_recovers(implementation: Implementat
     let world = World::new();
     let a = world.backend("a");
     let mut client = world.client(implementation);
-    // The C core can be told to give up sooner.
-    client.open_with("s", "xds:///s", &json!({"grpc.xds_resource_does_not_exist_timeout_ms": 1000}));
+    client.open("s", "xds:///s");
     if implementation != Implementation::Node {
         // JavaScript lets its calls wait on.
         let error = client.fails("s");

@@ -59,7 +59,7 @@ impl Implementation {
     pub(crate) fn start(self, bootstrap: &Path) -> Grpc {
         let mut command = self.command();
         // What the library itself has to say about connections that are broken on purpose.
-        command.env("GRPC_VERBOSITY", "NONE").env("GRPC_GO_LOG_SEVERITY_LEVEL", "");
+        command.env("GRPC_VERBOSITY", "NONE").env("GRPC_GO_LOG_SEVERITY_LEVEL", "none");
         let mut process = ForeignClient::spawn(command.env("GRPC_XDS_BOOTSTRAP", bootstrap));
         let csds = process.next("its port")["csds"].as_u64().and_then(|p| p.try_into().ok()).expect("a port");
         Grpc { implementation: self, process, csds }
@@ -70,11 +70,6 @@ impl Grpc {
     /// Opens the channel of this name.
     pub(crate) fn open(&mut self, channel: &str, target: &str) {
         self.process.ask(&json!({"do": "open", "channel": channel, "target": target}));
-    }
-
-    /// As [`Grpc::open`], with channel arguments of the C core.
-    pub(crate) fn open_with(&mut self, channel: &str, target: &str, options: &Value) {
-        self.process.ask(&json!({"do": "open", "channel": channel, "target": target, "options": options}));
     }
 
     /// Calls on a channel.
