@@ -62,6 +62,9 @@ struct Args {
     all: usize,
     #[arg(long, value_delimiter = ',', default_value = "mesh,go")]
     servers: Vec<Contender>,
+    /// Our server, or another program that takes the same arguments. Default: the one beside this program.
+    #[arg(long)]
+    mesh: Option<PathBuf>,
     /// The Go tool, to build the peer with.
     #[arg(long, env = "MESH_GO", default_value = "go")]
     go: PathBuf,
@@ -82,7 +85,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let mut contenders: Vec<(&'static str, PathBuf)> = Vec::new();
     for contender in &args.servers {
         contenders.push(match contender {
-            Contender::Mesh => ("mesh", ours(&folder)?),
+            Contender::Mesh => ("mesh", args.mesh.clone().map_or_else(|| ours(&folder), Ok)?),
             Contender::Go => ("go", process::build_peer(&args.go, &folder)?),
         });
     }

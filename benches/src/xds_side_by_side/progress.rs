@@ -4,11 +4,12 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     ops::Range,
+    sync::Arc,
     time::Instant,
 };
 
 use bytes::Bytes;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::{
     subscriber::Resume,
@@ -52,7 +53,7 @@ pub(crate) struct Progress {
     advanced: Notify,
     last_sent: Cell<Instant>,
     received: Cell<u64>,
-    opening: Semaphore,
+    opening: Arc<Semaphore>,
     names: RefCell<HashMap<Range<usize>, Bytes>>,
     /// As the first subscriber was told: versions by index, and the version of the last response.
     versions: RefCell<[Vec<Bytes>; 2]>,
@@ -69,7 +70,7 @@ impl Progress {
             advanced: Notify::new(),
             last_sent: Cell::new(Instant::now()),
             received: Cell::new(0),
-            opening: Semaphore::new(OPENING),
+            opening: Arc::new(Semaphore::new(OPENING)),
             names: RefCell::default(),
             versions: RefCell::default(),
             version: RefCell::default(),
@@ -129,8 +130,8 @@ impl Progress {
     }
 
     /// Waits for a turn to connect.
-    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
-        self.opening.acquire().await.ok()
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.opening.clone().acquire_owned().await.ok()
     }
 
     /// Names of clusters as a request's field, encoded once.

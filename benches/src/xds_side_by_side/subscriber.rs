@@ -16,6 +16,7 @@ use h2::{RecvStream, SendStream, client::SendRequest};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
 };
 
 use super::{
@@ -56,10 +57,9 @@ pub(crate) async fn run(
     subscription: Subscription,
     progress: Rc<Progress>,
 ) -> anyhow::Result<()> {
-    let (sender, responses) = {
-        let _turn = progress.turn().await;
-        tokio::time::timeout(CONNECT, open(addr, subscription.variant, &progress)).await.context("connecting")??
-    };
+    let turn = progress.turn().await;
+    let opening = open(addr, subscription.variant, Counting { turn, progress: progress.clone() });
+    let (sender, responses) = tokio::time::timeout(CONNECT, opening).await.context("connecting")??;
     let mut stream = Stream::new(id, sender, subscription, progress);
     stream.begin()?;
     stream.progress.opened();
@@ -69,7 +69,7 @@ pub(crate) async fn run(
 async fn open(
     addr: std::net::SocketAddr,
     variant: Variant,
-    progress: &Rc<Progress>,
+    counting: Counting,
 ) -> anyhow::Result<(SendStream<Bytes>, h2::client::ResponseFuture)> {
     let io = TcpStream::connect(addr).await?;
     io.set_nodelay(true)?;
@@ -77,7 +77,7 @@ async fn open(
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .enable_push(false)
-        .handshake(Counted { io, progress: progress.clone() })
+        .handshake(Counted { io, counting })
         .await?;
     tokio::task::spawn_local(connection);
     let mut sender: SendRequest<Bytes> = sender.ready().await?;
@@ -264,17 +264,27 @@ impl Stream {
     }
 }
 
+/// What is done with the bytes of a socket.
+struct Counting {
+    progress: Rc<Progress>,
+    /// Until the server has said something: else the listener's backlog overflows.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
 /// A socket whose received bytes are counted.
 struct Counted {
     io: TcpStream,
-    progress: Rc<Progress>,
+    counting: Counting,
 }
 
 impl AsyncRead for Counted {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.io).poll_read(cx, buf);
-        self.progress.received(buf.filled().len() - before);
+        if outcome.is_ready() {
+            self.counting.turn = None;
+        }
+        self.counting.progress.received(buf.filled().len() - before);
         outcome
     }
 }
