@@ -5,6 +5,7 @@
 
 mod content;
 mod control;
+mod resources;
 
 use std::net::Ipv4Addr;
 
