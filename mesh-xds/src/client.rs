@@ -78,7 +78,7 @@ pub struct ClientConfig {
     /// The variant spoken. Default delta.
     pub variant: Variant,
     /// Uses the discovery service of this one type (CDS, EDS, LDS, RDS, SDS) instead of the aggregated one. Only that type
-    /// may then be watched. Default `None`.
+    /// may then be watched or fetched. Default `None`.
     pub service: Option<TypeUrl>,
     /// `:authority` of the requests. Default `xds`.
     pub authority: String,
