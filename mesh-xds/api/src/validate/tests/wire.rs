@@ -175,6 +175,6 @@ fn a_thousand_clusters_cost_little() {
     }
     let checked = begin.elapsed();
     println!("rules compiled in {compiled:?}; 1 000 clusters of 10 endpoints, {} bytes each: {checked:?}", bytes.len());
-    // A few milliseconds with optimisation; decoding them costs several times as much. The bound is for a busy machine.
+    // About ten milliseconds with optimisation. The bound is for a build without, on a busy machine.
     assert!(checked < Duration::from_secs(3), "{checked:?}");
 }
