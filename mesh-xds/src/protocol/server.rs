@@ -10,6 +10,7 @@
 //! over one ledger that have a [`Sharing`] in common compose and encode a push once for all.
 
 mod compose;
+mod culprits;
 mod gate;
 mod interest;
 mod ledger;
@@ -100,6 +101,8 @@ pub struct Sent {
     pub name: ResourceName,
     /// The version; `None` if the push told that the name does not exist.
     pub version: Option<Version>,
+    /// The client's message names this resource. If it names none of the push, any may be meant.
+    pub named: bool,
 }
 
 /// What happened on a stream, in order.
@@ -145,7 +148,8 @@ pub enum Event {
         nonce: Nonce,
         /// The client's words.
         message: Arc<str>,
-        /// What was in the push. The client applied none of it, or only part.
+        /// What was in the push. Where the message names resources of it, the others are taken to be accepted, as Envoy and
+        /// gRPC do it (gRFC A46); else none is.
         resources: Vec<Sent>,
     },
     /// A nonce that answers nothing on this stream: the answer was dropped.

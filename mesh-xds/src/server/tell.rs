@@ -82,43 +82,10 @@ pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
 /// The core's event as the outside sees it: a refusal is traced to where its resources came from.
 pub(super) fn to_stream_event(event: Event, ledger: &Ledger) -> StreamEvent {
     let Event::Nacked { type_url, nonce, message, resources } = event else { return StreamEvent::Protocol(event) };
-    let resource = |(index, Sent { name, version }): (usize, Sent)| {
+    let resource = |Sent { name, version, named }: Sent| {
         let origin = ledger.get(&type_url, name.as_str()).and_then(|r: &Arc<Resource>| r.origin().cloned());
-        let named = mentions(&message, name.as_str()) || message.contains(&format!("resource index {index}:"));
         NackedResource { named, origin, version, name }
     };
-    let resources = resources.into_iter().enumerate().map(resource).collect();
+    let resources = resources.into_iter().map(resource).collect();
     StreamEvent::Nacked(Nack { type_url, nonce, message, resources })
-}
-
-/// Whether `text` has `name` as a whole, not as a part of another name. gRPC's JavaScript client has it not at all, but says
-/// `resource index N:`, which is the place in the response.
-fn mentions(text: &str, name: &str) -> bool {
-    let goes_on = |c: char| c.is_alphanumeric() || "-_/|~".contains(c);
-    text.match_indices(name).any(|(at, _)| {
-        let mut before = text[..at].chars().rev();
-        let mut after = text[at + name.len()..].chars();
-        // A dot ends a sentence, or joins the parts of a name.
-        let joins = |next: Option<char>, then: Option<char>| match next {
-            Some('.') => then.is_some_and(goes_on),
-            next => next.is_some_and(goes_on),
-        };
-        !joins(before.next(), before.next()) && !joins(after.next(), after.next())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::mentions;
-
-    #[test]
-    fn a_name_is_mentioned_as_a_whole() {
-        for text in ["a.b", "Error adding listener(s) a.b: no", "[a.b]", "cluster a.b.", "x, a.b, y", "\"a.b\""] {
-            assert!(mentions(text, "a.b"), "{text}");
-        }
-        for text in ["", "a-b", "a.b.c", "x.a.b", "outbound|80||a.b", "a.bb", "a.b/c a.b-1"] {
-            assert!(!mentions(text, "a.b"), "{text}");
-        }
-        assert!(mentions("a.b.c is bad, and so is a.b", "a.b"));
-    }
 }

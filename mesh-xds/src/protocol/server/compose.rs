@@ -19,7 +19,8 @@ pub(super) struct Draft {
     pub(super) content: Arc<Content>,
     /// Whether all changes are in it, so that the client has been told up to now.
     pub(super) complete: bool,
-    pub(super) removals_to: Revision,
+    /// As [`Open::removals_to`].
+    pub(super) removals_to: Option<Revision>,
 }
 
 impl TypeState {
@@ -42,8 +43,8 @@ impl TypeState {
         let complete = open.changes || !news.changes;
         let kind = ledger.of(&self.type_url);
         // Where all removals are told, or there is none, it is no matter which would not be.
-        let all_told = kind.is_none_or(|kind| kind.last_removal() <= open.removals_to);
-        let removals_to = if all_told { Revision::MAX } else { open.removals_to };
+        let last_removal = kind.map_or(Revision::NONE, TypeLedger::last_removal);
+        let removals_to = open.removals_to.map(|to| if last_removal <= to { Revision::MAX } else { to });
         let recipe = Recipe {
             type_url: self.type_url.clone(),
             variant,
@@ -65,7 +66,7 @@ impl TypeState {
     }
 
     fn is_due(&self, news: News, open: Open) -> bool {
-        let removal = news.first_removal.is_some_and(|first| first <= open.removals_to);
+        let removal = news.first_removal.is_some_and(|first| Some(first) <= open.removals_to);
         self.answer_due || !self.owed.is_empty() || removal || (news.changes && open.changes)
     }
 
@@ -79,12 +80,13 @@ impl TypeState {
     pub(super) fn withheld<'l>(
         &self,
         kind: Option<&'l TypeLedger>,
-        removals_to: Revision,
+        removals_to: Option<Revision>,
         variant: Variant,
     ) -> Vec<&'l Arc<Resource>> {
         let mut withheld = Vec::new();
-        if let Some(kind) = kind.filter(|kind| kind.last_removal() > self.told.max(removals_to)) {
-            each_change(kind, &self.interest, self.told.max(removals_to), |entry| {
+        let from = self.told.max(removals_to.unwrap_or_default());
+        if let Some(kind) = kind.filter(|kind| kind.last_removal() > from) {
+            each_change(kind, &self.interest, from, |entry| {
                 if self.difference(entry, variant) == Some(Difference::Removal) {
                     withheld.push(&entry.resource);
                 }
@@ -138,7 +140,7 @@ impl<'a> Composer<'a> {
         for odd in &self.state.odd {
             let difference = self.state.odd_difference(self.kind, odd, self.recipe.variant);
             if let (Odd::Leaving(resource), Some((Difference::Removal, revision))) = (odd.1, difference)
-                && revision > self.recipe.removals_to
+                && Some(revision) > self.recipe.removals_to
             {
                 self.resources.push(resource.clone());
             }
@@ -183,7 +185,7 @@ impl<'a> Composer<'a> {
         each_change(kind, &state.interest, recipe.from, |entry| {
             match state.difference(entry, recipe.variant) {
                 Some(Difference::Change) if self.complete => changed.push(entry),
-                Some(Difference::Removal) if entry.revision <= recipe.removals_to => {
+                Some(Difference::Removal) if Some(entry.revision) <= recipe.removals_to => {
                     self.removed.push(entry.resource.name().clone());
                 }
                 _ => {}
@@ -203,8 +205,10 @@ impl<'a> Composer<'a> {
             let name = odd.0;
             match state.odd_difference(self.kind, odd, recipe.variant) {
                 Some((Difference::Change, revision)) if revision <= recipe.from && self.complete => changed.push(name),
-                Some((Difference::Removal, revision)) if revision <= recipe.removals_to.min(recipe.from) => {
-                    self.removed.push(name.clone());
+                Some((Difference::Removal, revision)) => {
+                    if revision <= recipe.from && Some(revision) <= recipe.removals_to {
+                        self.removed.push(name.clone());
+                    }
                 }
                 _ => {}
             }
@@ -213,7 +217,7 @@ impl<'a> Composer<'a> {
         let kind = self.kind;
         let present = |name: &&ResourceName| kind?.entry(name.as_str())?.present().cloned();
         self.resources.extend(changed.iter().filter(|name| !state.owed.contains(**name)).filter_map(present));
-        if recipe.removals_to > Revision::NONE {
+        if recipe.removals_to.is_some() {
             let gone = state.refused_removals.iter();
             let gone = gone.filter(|name| kind.and_then(|k| k.entry(name.as_str())?.present()).is_none());
             self.removed.extend(gone.cloned());

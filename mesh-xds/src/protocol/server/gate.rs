@@ -16,8 +16,8 @@ use super::{Event, ServerStream, ledger::Revision, state::TypeState};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Open {
     pub(super) changes: bool,
-    /// Removals up to here.
-    pub(super) removals_to: Revision,
+    /// Removals up to here; none if there is no revision.
+    pub(super) removals_to: Option<Revision>,
 }
 
 impl ServerStream {
@@ -29,15 +29,9 @@ impl ServerStream {
         let removals = !others(state.rules.referred_by).any(TypeState::may_refer);
         let open = Open {
             changes: !others(state.rules.refers_to).any(|t| t.known_news().changes || t.in_flight.is_some()),
-            removals_to: if !removals {
-                Revision::NONE
-            } else if state.rules.leaves_last {
-                released
-            } else {
-                Revision::MAX
-            },
+            removals_to: removals.then_some(if state.rules.leaves_last { released } else { Revision::MAX }),
         };
-        let removal_waits = news.first_removal.is_some_and(|first| first > open.removals_to || !removals);
+        let removal_waits = news.first_removal.is_some_and(|first| Some(first) > open.removals_to);
         let state = &mut self.types[index];
         if !removal_waits && (open.changes || !news.changes) {
             state.held_back_since = None;
@@ -51,7 +45,7 @@ impl ServerStream {
         state.held_back_since = None;
         let type_url = state.type_url.clone();
         self.events.push_back(Event::HoldExpired { type_url });
-        Open { changes: true, removals_to: Revision::MAX }
+        Open { changes: true, removals_to: Some(Revision::MAX) }
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use super::{
     Event, Sent, ServerStream,
+    culprits::Culprits,
     ledger::{Ledger, Revision},
     sharing::Sharing,
     state::{InFlight, Odd, TypeState},
@@ -69,7 +70,9 @@ impl TypeState {
         let InFlight { nonce, content, from, .. } = flight;
         self.counts.nacks += 1;
         self.last_error = Some(message.clone());
-        for resource in content.resources.iter().filter(|r| self.interest.covers(r.name().as_str())) {
+        let culprits = Culprits::of(&message, content.resources.iter().map(|r| r.name()));
+        let refused = content.resources.iter().enumerate().filter(|(index, _)| culprits.has(*index)).map(|(_, r)| r);
+        for resource in refused.filter(|r| self.interest.covers(r.name().as_str())) {
             let (version, message) = (resource.version().clone(), message.clone());
             self.odd.insert(resource.name().clone(), Odd::Refused { version, message, since: from });
         }
@@ -79,9 +82,12 @@ impl TypeState {
                 self.refused_removals.insert(name.clone());
             }
         }
-        let sent =
-            content.resources.iter().map(|r| Sent { name: r.name().clone(), version: Some(r.version().clone()) });
-        let gone = content.removed.iter().map(|name| Sent { name: name.clone(), version: None });
+        let sent = content.resources.iter().enumerate().map(|(index, r)| Sent {
+            name: r.name().clone(),
+            version: Some(r.version().clone()),
+            named: culprits.is_named(index),
+        });
+        let gone = content.removed.iter().map(|name| Sent { name: name.clone(), version: None, named: false });
         let resources = sent.chain(gone).collect();
         events.push_back(Event::Nacked { type_url: self.type_url.clone(), nonce, message, resources });
     }

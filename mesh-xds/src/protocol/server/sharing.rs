@@ -52,8 +52,8 @@ pub(super) struct Recipe {
     pub(super) to: Revision,
     /// Every name is answered, changed or not.
     pub(super) every: bool,
-    /// Removals up to here are told.
-    pub(super) removals_to: Revision,
+    /// Removals up to here are told; none if there is no revision.
+    pub(super) removals_to: Option<Revision>,
 }
 
 impl PartialEq for Recipe {
