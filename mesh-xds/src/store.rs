@@ -16,10 +16,14 @@
 //!   with its last client. This is what a control plane that translates for each proxy needs.
 //! - your own.
 //!
+//! What is put into a view must pass a [`ResourceCheck`], by default the API's own rules: what Envoy would refuse for breaking
+//! one is set aside and reported, and what was there before stays.
+//!
 //! Views whose clients depend on one another belong to one [`Scope`]: what is removed from one of them leaves only when the
 //! clients of all have accepted what changed before it. The views of a source above have a scope in common.
 
 mod batch;
+mod check;
 mod filled;
 mod grouped;
 mod scope;
@@ -28,6 +32,7 @@ mod view;
 mod watcher;
 
 pub use batch::{Batch, Changed};
+pub use check::{ApiRules, Refused, ResourceCheck, Unchecked};
 pub use filled::{FilledViews, ViewFiller};
 pub use grouped::{GroupedViews, NodeGroup};
 pub use scope::{Scope, Transaction};

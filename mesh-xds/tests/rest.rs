@@ -158,7 +158,7 @@ async fn clients_are_decided_on_and_observed() {
 
 #[tokio::test]
 async fn what_has_no_json_form_is_an_error_and_not_left_out() {
-    let view = View::new();
+    let view = View::unchecked();
     let any = Any { type_url: "type.googleapis.com/envoy.config.cluster.v3.Cluster".into(), value: vec![0xff].into() };
     view.replace([cluster("a", "1"), Resource::new("broken", any)]);
     let (status, answer) = Rest::over(&view).await.post("clusters", &json!({})).await;

@@ -1,5 +1,6 @@
 //! Changes to a view.
 
+use super::Refused;
 use crate::{Resource, ResourceKey, ResourceName, TypeUrl};
 
 /// Puts and removals that take effect together. The last word on a name wins.
@@ -57,16 +58,19 @@ impl FromIterator<Resource> for Batch {
 }
 
 /// What an update really changed: puts of equal content are not in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Changed {
     /// Added or replaced.
     pub put: Vec<ResourceKey>,
     /// Removed.
     pub removed: Vec<ResourceKey>,
+    /// Set aside: what the view had under their names, if anything, is still there.
+    pub refused: Vec<Refused>,
 }
 
 impl Changed {
-    /// Whether nothing changed.
+    /// Whether nothing changed. Something may have been refused.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.put.is_empty() && self.removed.is_empty()

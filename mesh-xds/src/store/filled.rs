@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Attach, Refusal, Scope, View, ViewHandle, ViewSource};
+use super::{ApiRules, Attach, Refusal, ResourceCheck, Scope, View, ViewHandle, ViewSource};
 
 /// Makes what a client is to see.
 ///
@@ -46,6 +46,7 @@ pub struct FilledViews<F: ViewFiller> {
 struct Inner<F: ViewFiller> {
     filler: F,
     scope: Scope,
+    check: Arc<dyn ResourceCheck>,
     views: Mutex<HashMap<String, Weak<Filled<F::Target>>>>,
 }
 
@@ -72,7 +73,13 @@ impl<F: ViewFiller> std::fmt::Debug for FilledViews<F> {
 impl<F: ViewFiller> FilledViews<F> {
     /// No views yet.
     pub fn new(filler: F) -> Self {
-        Self { inner: Arc::new(Inner { filler, scope: Scope::new(), views: Mutex::default() }) }
+        Self::checked(filler, ApiRules)
+    }
+
+    /// As [`FilledViews::new`], but resources must pass `check` instead of the API's rules.
+    pub fn checked(filler: F, check: impl ResourceCheck) -> Self {
+        let check = Arc::new(check);
+        Self { inner: Arc::new(Inner { filler, scope: Scope::new(), check, views: Mutex::default() }) }
     }
 
     /// The filler.
@@ -124,7 +131,11 @@ impl<F: ViewFiller> FilledViews<F> {
             return filled;
         }
         views.retain(|_, filled| filled.strong_count() > 0);
-        let filled = Arc::new(Filled { target, view: View::within(&self.inner.scope), done: Mutex::new(false) });
+        let filled = Arc::new(Filled {
+            target,
+            view: View::with(self.inner.scope.clone(), self.inner.check.clone()),
+            done: Mutex::new(false),
+        });
         views.insert(key, Arc::downgrade(&filled));
         filled
     }
@@ -157,7 +168,7 @@ mod tests {
     use mesh_xds_api::{envoy::config::core::v3 as core, google::protobuf::Any};
 
     use super::*;
-    use crate::{Node, Resource, TypeUrl};
+    use crate::{Node, Resource, TypeUrl, store::Unchecked};
 
     /// Fills views with one cluster named after the node, of the current state.
     #[derive(Default)]
@@ -191,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn made_with_the_first_client_and_gone_with_the_last() {
-        let views = FilledViews::new(Named::default());
+        let views = FilledViews::checked(Named::default(), Unchecked);
         let first = views.attach(&attach("a")).await.unwrap();
         let second = views.attach(&attach("a")).await.unwrap();
         assert!(first.get(&TypeUrl::CLUSTER, "a").is_some());
@@ -205,7 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn refresh_tells_what_changed() {
-        let views = FilledViews::new(Named::default());
+        let views = FilledViews::checked(Named::default(), Unchecked);
         let handle = views.attach(&attach("a")).await.unwrap();
         let before = handle.revision();
         assert_eq!(views.refresh(), 1);
@@ -217,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_target_is_refused() {
-        let views = FilledViews::new(Named::default());
+        let views = FilledViews::checked(Named::default(), Unchecked);
         assert_eq!(views.attach(&attach("")).await.unwrap_err(), Refusal::Denied("no name".into()));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use super::{Attach, Refusal, Scope, View, ViewHandle, ViewSource};
+use super::{ApiRules, Attach, Refusal, ResourceCheck, Scope, View, ViewHandle, ViewSource};
 use crate::Node;
 
 /// Names the group a node belongs to. Nodes of one group see the same resources.
@@ -43,6 +43,7 @@ pub struct GroupedViews {
 struct Inner {
     group: Box<dyn NodeGroup>,
     scope: Scope,
+    check: Arc<dyn ResourceCheck>,
     views: Mutex<HashMap<String, Weak<View>>>,
 }
 
@@ -55,7 +56,13 @@ impl std::fmt::Debug for GroupedViews {
 impl GroupedViews {
     /// Views for the groups that `group` names.
     pub fn new(group: impl NodeGroup) -> Self {
-        Self { inner: Arc::new(Inner { group: Box::new(group), scope: Scope::new(), views: Mutex::default() }) }
+        Self::checked(group, ApiRules)
+    }
+
+    /// As [`GroupedViews::new`], but resources must pass `check` instead of the API's rules.
+    pub fn checked(group: impl NodeGroup, check: impl ResourceCheck) -> Self {
+        let (group, check) = (Box::new(group), Arc::new(check));
+        Self { inner: Arc::new(Inner { group, scope: Scope::new(), check, views: Mutex::default() }) }
     }
 
     /// One view per node id.
@@ -72,7 +79,7 @@ impl GroupedViews {
             return view;
         }
         views.retain(|_, view| view.strong_count() > 0);
-        let view = View::within(&self.inner.scope);
+        let view = View::with(self.inner.scope.clone(), self.inner.check.clone());
         views.insert(group.to_owned(), Arc::downgrade(&view));
         view
     }

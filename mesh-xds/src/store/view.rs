@@ -1,7 +1,7 @@
 //! One set of resources.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -10,71 +10,157 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+use tracing::warn;
 
 use super::{
-    Revision, Scope, ViewWatcher,
+    ApiRules, Refused, ResourceCheck, Revision, Scope, Unchecked, ViewWatcher,
     batch::{Batch, Changed, Step},
     scope::Member,
 };
 use crate::{
-    Resource, ResourceKey, ResourceName, TypeUrl,
+    Resource, ResourceKey, ResourceName, TypeUrl, Version,
     protocol::server::{Ledger, Sharing},
 };
 
 /// One set of resources of all types, as some clients are to see it.
 ///
 /// Writers and readers take a short lock; nothing is awaited under it. An update takes effect as a whole.
-#[derive(Debug)]
 pub struct View {
+    check: Arc<dyn ResourceCheck>,
     ledger: RwLock<Ledger>,
     revision: watch::Sender<Revision>,
     member: Member,
     sharing: Sharing,
     /// Up to where each watcher has told removals.
     told: Mutex<Vec<Weak<AtomicU64>>>,
+    /// What was refused and not replaced since, with its version.
+    refused: Mutex<HashMap<ResourceKey, (Version, Refused)>>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View")
+            .field("revision", &self.revision())
+            .field("resources", &self.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl View {
-    /// An empty view in a scope of its own.
+    /// An empty view in a scope of its own. What is put into it is held to the API's rules.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Self::within(&Scope::new())
+        Self::with(Scope::new(), Arc::new(ApiRules))
     }
 
-    /// An empty view whose clients depend on those of the scope's other views.
+    /// As [`View::new`], but takes everything as it is.
     #[must_use]
-    pub fn within(scope: &Scope) -> Arc<Self> {
+    pub fn unchecked() -> Arc<Self> {
+        Self::with(Scope::new(), Arc::new(Unchecked))
+    }
+
+    /// An empty view whose clients depend on those of the scope's other views. What is put into it must pass `check`.
+    #[must_use]
+    pub fn with(scope: Scope, check: Arc<dyn ResourceCheck>) -> Arc<Self> {
         Arc::new(Self {
+            check,
             ledger: RwLock::default(),
             revision: watch::Sender::new(Revision::NONE),
             member: scope.join(),
             sharing: Sharing::default(),
             told: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
-    /// Applies `batch`, whole. Costs what the batch names.
+    /// Applies `batch`, whole but for what is refused. Costs what the batch names.
     pub fn update(&self, batch: Batch) -> Changed {
-        self.write(batch.steps.len(), |ledger, changed| {
-            for step in batch.steps {
+        let mut refused = Vec::new();
+        let mut steps = batch.steps;
+        steps.retain(|step| match step {
+            Step::Put(resource) => self.allows(resource, &mut refused),
+            Step::Remove(key) => {
+                self.refused.lock().remove(key);
+                true
+            }
+        });
+        let changed = self.write(steps.len(), |ledger, changed| {
+            for step in steps {
                 match step {
                     Step::Put(resource) => put(ledger, resource, changed),
                     Step::Remove(key) => remove(ledger, key, changed),
                 }
             }
-        })
+        });
+        Changed { refused, ..changed }
     }
 
-    /// Makes `resources` the whole content, of all types: what is not among them is removed. Costs the size of both
-    /// sets; watchers hear of the difference only.
+    /// Makes `resources` the whole content, of all types: what is not among them is removed; what is refused stays as it
+    /// was. Costs the size of both sets; watchers hear of the difference only.
     pub fn replace(&self, resources: impl IntoIterator<Item = Resource>) -> Changed {
-        let resources: Vec<Resource> = resources.into_iter().collect();
+        let (mut refused, mut set_aside) = (Vec::new(), HashSet::new());
+        let mut resources: Vec<Resource> = resources.into_iter().collect();
+        resources.retain(|resource| {
+            let allowed = self.allows(resource, &mut refused);
+            if !allowed {
+                set_aside.insert(resource.key());
+            }
+            allowed
+        });
+        self.refused.lock().retain(|key, _| set_aside.contains(key));
         let steps = resources.len() + self.len();
-        self.write(steps, |ledger, changed| {
-            let stale = keys_besides(ledger, &resources);
+        let changed = self.write(steps, |ledger, changed| {
+            let stale = keys_besides(ledger, &resources, &set_aside);
             resources.into_iter().for_each(|resource| put(ledger, resource, changed));
             stale.into_iter().for_each(|key| remove(ledger, key, changed));
-        })
+        });
+        Changed { refused, ..changed }
+    }
+
+    /// Whether `resource` may be shown. What the view has already is not looked at again.
+    fn allows(&self, resource: &Resource, refused: &mut Vec<Refused>) -> bool {
+        let known = self.read(|ledger| {
+            let known = ledger.get(resource.type_url(), resource.name().as_str());
+            known.is_some_and(|known| known.version() == resource.version())
+        });
+        let verdict = if known { Ok(()) } else { self.verdict(resource) };
+        let mut set_aside = self.refused.lock();
+        match verdict {
+            Ok(()) => {
+                if !set_aside.is_empty() {
+                    set_aside.remove(&resource.key());
+                }
+                true
+            }
+            Err(found) => {
+                let before = set_aside.insert(found.key.clone(), (resource.version().clone(), found.clone()));
+                if before.is_none_or(|(version, _)| version != *resource.version()) {
+                    warn!(resource = found.to_string(), "a resource was refused; clients keep the one before");
+                }
+                refused.push(found);
+                false
+            }
+        }
+    }
+
+    /// What the check says of new content, or has said of it.
+    fn verdict(&self, resource: &Resource) -> Result<(), Refused> {
+        let key = resource.key();
+        if let Some((version, refused)) = self.refused.lock().get(&key)
+            && version == resource.version()
+        {
+            return Err(refused.clone());
+        }
+        let origin = resource.origin().cloned();
+        self.check.check(resource).map_err(|reason| Refused { key, origin, reason: reason.into() })
+    }
+
+    /// What was refused and has neither been replaced nor removed since.
+    #[must_use]
+    pub fn refused(&self) -> Vec<Refused> {
+        let mut refused: Vec<Refused> = self.refused.lock().values().map(|(_, refused)| refused.clone()).collect();
+        refused.sort_by(|a, b| a.key.cmp(&b.key));
+        refused
     }
 
     fn write(&self, steps: usize, change: impl FnOnce(&mut Ledger, &mut Changed)) -> Changed {
@@ -192,8 +278,10 @@ fn remove(ledger: &mut Ledger, key: ResourceKey, changed: &mut Changed) {
     }
 }
 
-fn keys_besides(ledger: &Ledger, resources: &[Resource]) -> Vec<ResourceKey> {
-    let kept: HashSet<(&TypeUrl, &ResourceName)> = resources.iter().map(|r| (r.type_url(), r.name())).collect();
+fn keys_besides(ledger: &Ledger, resources: &[Resource], set_aside: &HashSet<ResourceKey>) -> Vec<ResourceKey> {
+    let put = resources.iter().map(|r| (r.type_url(), r.name()));
+    let kept: HashSet<(&TypeUrl, &ResourceName)> =
+        put.chain(set_aside.iter().map(|key| (&key.type_url, &key.name))).collect();
     let all = ledger.types().flat_map(|kind| ledger.list(kind));
     all.filter(|r| !kept.contains(&(r.type_url(), r.name()))).map(|r| r.key()).collect()
 }
@@ -231,5 +319,30 @@ mod tests {
         let origin = crate::Origin::object("Service", "default", "a");
         assert!(view.update(Batch::new().put(cluster("a", "").with_origin(origin.clone()))).is_empty());
         assert_eq!(view.get(&TypeUrl::CLUSTER, "a").unwrap().origin(), Some(&origin));
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_set_aside_and_the_rest_goes_on() {
+        let view = View::new();
+        view.update(Batch::new().put(cluster("a", "")));
+        let good = view.get(&TypeUrl::CLUSTER, "a");
+        let origin = crate::Origin::object("Service", "default", "a");
+        let zero = prost_types::Duration::default();
+        let bad = Cluster { name: "a".into(), connect_timeout: Some(zero), ..Default::default() };
+        let bad = || Resource::pack("a", &bad).with_origin(origin.clone());
+        for changed in
+            [view.update(Batch::new().put(bad()).put(cluster("b", "1"))), view.replace([bad(), cluster("b", "2")])]
+        {
+            assert_eq!((changed.put.len(), changed.removed.len()), (1, 0));
+            let [refused] = &changed.refused[..] else { panic!("{:?}", changed.refused) };
+            let text = refused.to_string();
+            assert!(text.starts_with("CDS a (from Service default/a): "), "{text}");
+            assert!(text.contains("connect_timeout"), "{text}");
+            assert_eq!(view.get(&TypeUrl::CLUSTER, "a"), good, "the last good one stays");
+            assert_eq!(view.refused().len(), 1);
+        }
+        view.update(Batch::new().put(cluster("a", "1")));
+        assert!(view.refused().is_empty());
+        assert_eq!(View::unchecked().update(Batch::new().put(bad())).put.len(), 1);
     }
 }
