@@ -67,7 +67,7 @@ impl Client {
     /// Takes what there is, acknowledges it, and gives the bytes.
     fn settle(&mut self, ledger: &Ledger) -> usize {
         let mut bytes = 0;
-        while let Some(push) = self.stream.poll(ledger, self.now) {
+        while let Some(push) = self.stream.poll(ledger, Revision::MAX, self.now) {
             let (shared, own) = push.encoded();
             bytes += shared.len() + own.len();
             let type_url = push.content.type_url.clone();
@@ -163,7 +163,7 @@ fn encode(criterion: &mut Criterion) {
             let push = || {
                 let mut client = Client::new(variant, &Sharing::default(), &names);
                 client.ask(&ledger, TypeUrl::ENDPOINT, names.clone(), None);
-                client.stream.poll(&ledger, client.now).unwrap()
+                client.stream.poll(&ledger, Revision::MAX, client.now).unwrap()
             };
             bench.iter_batched_ref(push, |push| push.encoded(), BatchSize::LargeInput);
         });
