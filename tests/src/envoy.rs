@@ -73,9 +73,20 @@ impl EnvoyConfig {
     /// If it does not come up.
     #[must_use]
     pub fn start(&self) -> Envoy {
+        Envoy::start(&self.node, &self.bootstrap())
+    }
+}
+
+impl Envoy {
+    /// Starts Envoy with a bootstrap file, and waits until its admin port answers.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    #[must_use]
+    pub fn start(node: &str, bootstrap: &Value) -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let (config, admin) = (folder.path().join("envoy.json"), folder.path().join("admin"));
-        fs::write(&config, self.bootstrap().to_string()).expect("the bootstrap file can be written");
+        fs::write(&config, bootstrap.to_string()).expect("the bootstrap file can be written");
         let mut command = Command::new(peer::envoy());
         command.arg("-c").arg(&config).arg("--admin-address-path").arg(&admin);
         command.args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]);
@@ -86,11 +97,9 @@ impl EnvoyConfig {
             assert!(process.ended().is_none(), "Envoy ended: {}", process.output());
             fs::read_to_string(&admin).ok()?.trim().parse().ok()
         });
-        Envoy { process, node: self.node.clone(), admin, _folder: folder }
+        Self { process, node: node.to_owned(), admin, _folder: folder }
     }
-}
 
-impl Envoy {
     /// Node id.
     #[must_use]
     pub fn node(&self) -> &str {

@@ -7,6 +7,7 @@ pub mod client;
 pub mod control_plane;
 pub mod demo;
 pub mod envoy;
+pub mod example;
 pub mod fetch;
 pub mod file_envoy;
 pub mod lab;

