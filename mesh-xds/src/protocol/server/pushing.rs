@@ -86,7 +86,7 @@ impl ServerStream {
 
     /// A changed cluster warms again, and is warm only when its endpoints have been supplied anew, changed or not ("Resource
     /// warming" in the protocol's text). A delta client does not ask for them a second time: it is subscribed already.
-    fn owe_endpoints(&mut self, clusters: &Content, ledger: &Ledger) {
+    pub(super) fn owe_endpoints(&mut self, clusters: &Content, ledger: &Ledger) {
         let Some(endpoints) = self.types.iter_mut().find(|t| t.type_url == TypeUrl::ENDPOINT) else { return };
         if endpoints.is_unsent() {
             return;

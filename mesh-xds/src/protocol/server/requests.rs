@@ -9,7 +9,7 @@ use super::{
     state::{Odd, TypeState},
 };
 use crate::{
-    ResourceName,
+    ResourceName, TypeUrl,
     protocol::{Request, Variant},
 };
 
@@ -40,7 +40,19 @@ impl ServerStream {
         if first {
             sharing.names(&mut state.interest.names);
         }
+        if first && *variant == Variant::Delta && request.type_url == TypeUrl::ENDPOINT {
+            self.owe_endpoints_of_warming(ledger);
+        }
         Ok(())
+    }
+
+    /// A client that resumes asks for its clusters before it asks for their endpoints: what it was sent in between is warming,
+    /// and it will not ask for endpoints that it holds.
+    fn owe_endpoints_of_warming(&mut self, ledger: &Ledger) {
+        let clusters = self.types.iter().find(|t| t.type_url == TypeUrl::CLUSTER);
+        if let Some(content) = clusters.and_then(|t| t.in_flight.as_ref()).map(|flight| flight.content.clone()) {
+            self.owe_endpoints(&content, ledger);
+        }
     }
 
     fn check_names(&self, request: &Request) -> Result<(), Violation> {
