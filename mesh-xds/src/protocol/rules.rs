@@ -52,7 +52,9 @@ impl TypeRules {
                 TypeRules { referred_by: &[TypeUrl::CLUSTER, TypeUrl::LISTENER], leaves_last: true, ..named(4) }
             }
             Some("SRDS") => TypeRules { refers_to: CLUSTERS, referred_by: &[TypeUrl::LISTENER], ..whole(5) },
-            Some("VHDS") => TypeRules { refers_to: CLUSTERS, referred_by: &[TypeUrl::ROUTE], ..named(6) },
+            Some("VHDS") => {
+                TypeRules { refers_to: CLUSTERS, referred_by: &[TypeUrl::ROUTE], legacy_wildcard: true, ..named(6) }
+            }
             Some("ECDS") => TypeRules { refers_to: CLUSTERS, referred_by: &[TypeUrl::LISTENER], ..named(7) },
             Some("RTDS") => named(8),
             _ => Self::UNKNOWN,
