@@ -15,7 +15,7 @@ use super::{
     state::{InFlight, Odd, TypeState},
 };
 use crate::{
-    ResourceName, TypeUrl,
+    Resource, ResourceName, TypeUrl,
     protocol::{Content, Push, Variant},
 };
 
@@ -113,6 +113,12 @@ impl TypeState {
             self.told_in_part(kind, &draft.content);
         }
         let content = &draft.content;
+        if self.tells_removals(variant) {
+            // What was told although it is gone leaves later.
+            let gone = |r: &&Arc<Resource>| kind.and_then(|k| k.entry(r.name().as_str())?.present()).is_none();
+            let told = content.resources.iter().filter(gone);
+            self.odd.extend(told.map(|r| (r.name().clone(), Odd::Leaving(r.clone()))));
+        }
         if !self.refused_removals.is_empty() {
             content.removed.iter().chain(content.resources.iter().map(|r| r.name())).for_each(|name| {
                 self.refused_removals.remove(name);
