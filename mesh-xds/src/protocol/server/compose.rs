@@ -171,11 +171,18 @@ impl<'a> Composer<'a> {
     /// What is owed: the resources that exist, and the names that do not.
     fn owed(&mut self) {
         for name in &self.state.owed {
-            match self.kind.and_then(|kind| kind.entry(name.as_str())).and_then(Entry::present) {
+            let entry = self.kind.and_then(|kind| kind.entry(name.as_str()));
+            match entry.and_then(|entry| self.last_word(entry)) {
                 Some(resource) => self.resources.push(resource.clone()),
                 None => self.removed.push(name.clone()),
             }
         }
+    }
+
+    /// What there is of a name; while its removal waits, its last content. What refers to it may be warming: with the news
+    /// that it is gone Envoy goes on without it, and without any it waits, and its acknowledgement with it.
+    fn last_word<'e>(&self, entry: &'e Entry) -> Option<&'e Arc<Resource>> {
+        (!entry.gone || entry.revision > self.recipe.removals_to).then_some(&entry.resource)
     }
 
     fn changed(&mut self) {
