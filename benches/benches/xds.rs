@@ -16,7 +16,7 @@ use mesh_xds::{
     Nonce, Resource, ResourceName, TypeUrl,
     protocol::{
         Push, Request, Variant,
-        server::{Ledger, ServerStream, Sharing, StreamLimits},
+        server::{Ledger, Revision, ServerStream, Sharing, StreamLimits},
     },
     store::{Batch, View},
 };

@@ -212,7 +212,9 @@ impl World {
         let verdict = if bad.is_empty() {
             Verdict::Accepted
         } else {
-            Verdict::Rejected { message: "bad".into(), resources: bad }
+            // Some clients name what they refuse, others do not.
+            let names: Vec<&str> = bad.iter().map(|n| n.as_str()).filter(|_| self.seed % 2 == 0).collect();
+            Verdict::Rejected { message: format!("bad: {}", names.join(", ")), resources: bad }
         };
         self.client.answer(type_url, update.id, verdict);
     }
@@ -231,7 +233,8 @@ impl World {
     fn pump(&mut self) {
         while let Some(event) = self.server.poll_event() {
             if let mesh_xds::protocol::server::Event::Nacked { type_url, resources, .. } = event {
-                for sent in resources {
+                let any_named = resources.iter().any(|sent| sent.named);
+                for sent in resources.into_iter().filter(|sent| sent.named || !any_named) {
                     let Some(version) = sent.version else { continue };
                     let key = (type_url.as_str().to_owned(), sent.name.to_string());
                     if !self.asked.contains(&key) {

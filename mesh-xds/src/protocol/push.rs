@@ -40,7 +40,7 @@ pub struct Content {
     /// Made from the content: equal content has equal versions, in every process. In delta it only serves people.
     pub version: Version,
     /// New or changed resources; in SotW of a whole-set type, all.
-    pub resources: Vec<Arc<Resource>>,
+    pub resources: Arc<[Arc<Resource>]>,
     /// Resources that have not changed, whose time to live starts anew ("TTL" in the protocol's text).
     pub heartbeats: Vec<Arc<Resource>>,
     /// Delta: names that do not exist, or no longer.
@@ -67,7 +67,7 @@ impl Content {
             variant,
             version: content_version(resources.iter().map(|r| &**r)),
             bytes: resources.iter().map(|r| r.bytes().len()).sum(),
-            resources,
+            resources: resources.into(),
             heartbeats: Vec::new(),
             removed,
             ttl,

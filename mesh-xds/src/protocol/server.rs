@@ -176,6 +176,9 @@ pub struct ServerStream {
     sharing: Sharing,
     /// The client knows of times to live.
     ttl: bool,
+    /// The client has come back with what it held, and until then may still be asking for it.
+    resumes_until: Option<Instant>,
+    opened_at: Option<Instant>,
     nonce_prefix: u64,
     next_nonce: u64,
 }
@@ -186,7 +189,18 @@ impl ServerStream {
     #[must_use]
     pub fn new(variant: Variant, seed: u64, limits: StreamLimits) -> Self {
         let (types, events, sharing) = (Vec::new(), VecDeque::new(), Sharing::default());
-        Self { variant, limits, types, events, sharing, ttl: false, nonce_prefix: seed, next_nonce: 0 }
+        Self {
+            variant,
+            limits,
+            types,
+            events,
+            sharing,
+            ttl: false,
+            resumes_until: None,
+            opened_at: None,
+            nonce_prefix: seed,
+            next_nonce: 0,
+        }
     }
 
     /// Shares with other streams over the same ledger.
@@ -226,7 +240,8 @@ impl ServerStream {
         let idle = self.types.iter().filter(|t| t.in_flight.is_none());
         idle.filter_map(|t| {
             let hold_ends = t.held_back_since.map(|since| since + self.limits.max_hold);
-            hold_ends.into_iter().chain(t.heartbeat_at).min()
+            let asked = self.resumes_until.filter(|_| t.held_back_since.is_some());
+            hold_ends.into_iter().chain(t.heartbeat_at).chain(asked).min()
         })
         .min()
     }

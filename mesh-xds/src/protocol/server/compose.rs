@@ -34,10 +34,10 @@ impl TypeState {
         open: Open,
     ) -> Option<Draft> {
         let news = self.known_news();
-        // A client that starts with nothing gets all at once, and so does one that asks for names.
-        let starts = self.is_unsent() && (!self.resumed || !self.interest.names.is_empty());
+        // A client that starts with nothing gets all at once. One that comes back has something to lose.
+        let starts = self.is_unsent() && !self.resumed;
         let open = Open { changes: open.changes || starts, ..open };
-        if !self.is_due(news, open) || self.must_wait(news, open, variant) {
+        if !self.is_due(ledger, news, open, variant) || self.must_wait(news, open, variant) {
             return None;
         }
         let complete = open.changes || !news.changes;
@@ -59,21 +59,48 @@ impl TypeState {
         let compose = |recipe: &Recipe| {
             Composer { state: self, kind, recipe, complete, resources: Vec::new(), removed: Vec::new() }.content()
         };
-        let is_particular = !self.odd.is_empty() || !self.owed.is_empty() || !self.refused_removals.is_empty();
+        let owes = !self.owed.is_empty() || !self.repeats.is_empty();
+        let is_particular = owes || !self.odd.is_empty() || !self.refused_removals.is_empty();
         let content =
             if is_particular || !complete { Arc::new(compose(&recipe)) } else { sharing.content(recipe, compose) };
         Some(Draft { content, complete, removals_to })
     }
 
-    fn is_due(&self, news: News, open: Open) -> bool {
+    fn is_due(&self, ledger: &Ledger, news: News, open: Open, variant: Variant) -> bool {
         let removal = news.first_removal.is_some_and(|first| Some(first) <= open.removals_to);
-        self.answer_due || !self.owed.is_empty() || removal || (news.changes && open.changes)
+        let changes = news.changes && open.changes;
+        self.answer_due || !self.owed.is_empty() || removal || changes || self.has_repeats(ledger, news, open, variant)
     }
 
-    /// A whole set shows every change, and an empty answer would show none of them.
+    /// Whether something is to be told again that need not wait.
+    fn has_repeats(&self, ledger: &Ledger, news: News, open: Open, variant: Variant) -> bool {
+        let unchanged = |name: &ResourceName| {
+            let entry = ledger.of(&self.type_url).and_then(|kind| kind.entry(name.as_str()));
+            entry.is_none_or(|entry| self.difference(entry, variant) != Some(Difference::Change))
+        };
+        let wait = news.changes && !open.changes;
+        !self.repeats.is_empty() && (!wait || self.repeats.iter().any(unchanged))
+    }
+
+    /// A whole set shows every change, an empty answer would show none of them, and a client that comes back is told in order.
     fn must_wait(&self, news: News, open: Open, variant: Variant) -> bool {
-        let whole_set = variant == Variant::Sotw && self.rules.whole_set;
-        news.changes && !open.changes && (whole_set || (self.answer_due && self.owed.is_empty()))
+        let all = self.is_whole_set(variant) || self.is_unsent();
+        news.changes && !open.changes && (all || (self.answer_due && self.owed.is_empty()))
+    }
+
+    /// The resource as it can be in a whole set: in place of one that was refused stands what was accepted before, if
+    /// anything was. With the refused one in it every later set would be refused as well.
+    fn acceptable<'s>(&'s self, resource: &'s Arc<Resource>) -> Option<&'s Arc<Resource>> {
+        match self.odd.get(resource.name()) {
+            Some(Odd::Refused { version, instead: Some(instead), .. }) if version == resource.version() => {
+                instead.as_ref()
+            }
+            _ => Some(resource),
+        }
+    }
+
+    fn is_owed(&self, name: &ResourceName) -> bool {
+        self.owed.contains(name) || self.repeats.contains(name)
     }
 
     /// Removals that the client hears of later.
@@ -110,7 +137,7 @@ struct Composer<'a> {
 impl<'a> Composer<'a> {
     fn content(mut self) -> Content {
         let Recipe { type_url, variant, ttl, .. } = self.recipe;
-        if *variant == Variant::Sotw && self.state.rules.whole_set {
+        if self.state.is_whole_set(*variant) {
             self.whole_set();
         } else if self.recipe.every {
             self.every_name();
@@ -130,11 +157,13 @@ impl<'a> Composer<'a> {
     /// Everything subscribed; removals that must wait stay.
     fn whole_set(&mut self) {
         let Some(kind) = self.kind else { return };
-        if self.recipe.wildcard {
-            self.resources.extend(kind.live().cloned());
+        let present: Vec<&Arc<Resource>> = if self.recipe.wildcard {
+            kind.live().collect()
         } else {
-            self.resources.extend(self.named().filter_map(Entry::present).cloned());
-        }
+            self.named().filter_map(Entry::present).collect()
+        };
+        let state = self.state;
+        self.resources.extend(present.into_iter().filter_map(|resource| state.acceptable(resource)).cloned());
         let withheld = self.state.withheld(Some(kind), self.recipe.removals_to, self.recipe.variant);
         self.resources.extend(withheld.into_iter().cloned());
         for odd in &self.state.odd {
@@ -170,19 +199,28 @@ impl<'a> Composer<'a> {
 
     /// What is owed: the resources that exist, and the names that do not.
     fn owed(&mut self) {
-        for name in &self.state.owed {
+        let state = self.state;
+        let unchanged = |name: &&ResourceName| self.complete || !self.has_changed(name);
+        let repeats = state.repeats.iter().filter(|name| !state.owed.contains(*name)).filter(unchanged);
+        let names: Vec<&ResourceName> = state.owed.iter().chain(repeats).collect();
+        for name in names {
             let entry = self.kind.and_then(|kind| kind.entry(name.as_str()));
-            match entry.and_then(|entry| self.last_word(entry)) {
-                Some(resource) => self.resources.push(resource.clone()),
+            match entry.and_then(|entry| self.last_word(entry)).cloned() {
+                Some(resource) => self.resources.push(resource),
                 None => self.removed.push(name.clone()),
             }
         }
     }
 
+    fn has_changed(&self, name: &ResourceName) -> bool {
+        let entry = self.kind.and_then(|kind| kind.entry(name.as_str()));
+        entry.is_some_and(|entry| self.state.difference(entry, self.recipe.variant) == Some(Difference::Change))
+    }
+
     /// What there is of a name; while its removal waits, its last content. What refers to it may be warming: with the news
     /// that it is gone Envoy goes on without it, and without any it waits, and its acknowledgement with it.
     fn last_word<'e>(&self, entry: &'e Entry) -> Option<&'e Arc<Resource>> {
-        (!entry.gone || entry.revision > self.recipe.removals_to).then_some(&entry.resource)
+        (!entry.gone || Some(entry.revision) > self.recipe.removals_to).then_some(&entry.resource)
     }
 
     fn changed(&mut self) {
@@ -200,7 +238,7 @@ impl<'a> Composer<'a> {
             ControlFlow::Continue(())
         });
         changed.sort_by_key(|entry| entry.revision);
-        let changed = changed.into_iter().filter(|entry| !state.owed.contains(entry.resource.name()));
+        let changed = changed.into_iter().filter(|entry| !state.is_owed(entry.resource.name()));
         self.resources.extend(changed.map(|entry| entry.resource.clone()));
     }
 
@@ -223,7 +261,7 @@ impl<'a> Composer<'a> {
         changed.sort();
         let kind = self.kind;
         let present = |name: &&ResourceName| kind?.entry(name.as_str())?.present().cloned();
-        self.resources.extend(changed.iter().filter(|name| !state.owed.contains(**name)).filter_map(present));
+        self.resources.extend(changed.iter().filter(|name| !state.is_owed(name)).filter_map(present));
         if recipe.removals_to.is_some() {
             let gone = state.refused_removals.iter();
             let gone = gone.filter(|name| kind.and_then(|k| k.entry(name.as_str())?.present()).is_none());

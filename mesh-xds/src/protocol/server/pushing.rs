@@ -1,6 +1,7 @@
 //! Handing out the next push.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ impl ServerStream {
     /// `released` is the revision up to which every stream that matters has accepted what changed: what was removed later is
     /// not told yet. [`Revision::MAX`] if no other stream matters.
     pub fn poll(&mut self, ledger: &Ledger, released: Revision, now: Instant) -> Option<Push> {
+        self.resumes_until = self.resumes_until.filter(|until| now < *until);
         for state in &mut self.types {
             state.look(ledger, self.variant);
         }
@@ -126,6 +128,13 @@ impl TypeState {
         }
         // An idle stream keeps no room for what it once owed.
         self.owed = IndexSet::new();
+        if draft.complete {
+            self.repeats = IndexSet::new();
+        } else {
+            content.resources.iter().map(|r| r.name()).chain(&content.removed).for_each(|name| {
+                self.repeats.shift_remove(name);
+            });
+        }
         self.answer_due = false;
         self.resumed = false;
         self.held_back_since = None;
@@ -133,12 +142,16 @@ impl TypeState {
 
     fn told_up_to_now(&mut self, kind: Option<&TypeLedger>, draft: &Draft, variant: Variant) {
         let content = &draft.content;
-        if variant == Variant::Sotw && self.rules.whole_set {
+        if self.is_whole_set(variant) {
             // What is not in the set is deleted; what is in it although it is gone leaves later.
-            let kept = content.resources.iter().map(|r| r.name());
-            let leaving = kept.filter_map(|name| self.odd.remove_entry(name));
-            let gone = |name: &ResourceName| kind.and_then(|k| k.entry(name.as_str())?.present()).is_none();
-            self.odd = leaving.filter(|(name, _)| gone(name)).collect();
+            let told: HashSet<&ResourceName> = content.resources.iter().map(|r| r.name()).collect();
+            self.odd.retain(|name, odd| {
+                let present = kind.and_then(|k| k.entry(name.as_str())?.present());
+                match odd {
+                    Odd::Refused { version, .. } => present.is_some_and(|resource| resource.version() == version),
+                    _ => present.is_none() && told.contains(name),
+                }
+            });
         } else if !self.odd.is_empty() {
             for name in content.resources.iter().map(|r| r.name()).chain(&content.removed) {
                 self.odd.remove(name);
@@ -149,7 +162,7 @@ impl TypeState {
                 let present = entry.is_some_and(|entry| entry.present().is_some());
                 match odd {
                     Odd::Refused { .. } => true,
-                    Odd::Lacks => false,
+                    Odd::Lacks | Odd::Unsure { .. } => false,
                     // Gone, and not told yet.
                     Odd::Holds(_) | Odd::Leaving(_) => !present && tells_removals,
                 }

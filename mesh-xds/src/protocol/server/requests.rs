@@ -4,6 +4,7 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{
     Event, ServerStream, StreamLimits, Violation,
+    gate::RESUMING,
     interest::InterestChange,
     ledger::Ledger,
     state::{Odd, TypeState},
@@ -37,10 +38,15 @@ impl ServerStream {
             }
         }
         state.subscribe(request, ledger, *variant, first, limits, events)?;
+        let resumed = first && state.resumed;
         if first {
             sharing.names(&mut state.interest.names);
         }
-        if first && *variant == Variant::Delta && request.type_url == TypeUrl::ENDPOINT {
+        let opened_at = *self.opened_at.get_or_insert(now);
+        if resumed && now < opened_at + RESUMING {
+            self.resumes_until = Some(opened_at + RESUMING);
+        }
+        if first && self.variant == Variant::Delta && request.type_url == TypeUrl::ENDPOINT {
             self.owe_endpoints_of_warming(ledger);
         }
         Ok(())
@@ -129,9 +135,13 @@ impl TypeState {
             return;
         }
         self.warming = false;
-        let names = self.interest.names.iter().filter(|name| starts_over || !self.is_refused(name.as_str()));
-        let names: Vec<ResourceName> = names.cloned().collect();
-        self.owed.extend(names);
+        if starts_over {
+            self.owed.extend(self.interest.names.iter().cloned());
+        } else {
+            let names = self.interest.names.iter().filter(|name| !self.is_refused(name.as_str()));
+            let names: Vec<ResourceName> = names.cloned().collect();
+            self.repeats.extend(names);
+        }
     }
 
     /// What the client says it holds from an earlier stream. In SotW that is a version of the whole, which tells nothing of

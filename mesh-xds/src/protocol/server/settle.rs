@@ -9,7 +9,7 @@ use super::{
     sharing::Sharing,
     state::{InFlight, Odd, TypeState},
 };
-use crate::protocol::Variant;
+use crate::{Resource, ResourceName, protocol::Variant};
 
 impl ServerStream {
     /// Up to where the client has accepted all that changed: it holds nothing older any more. Removals that it has not been
@@ -36,10 +36,7 @@ impl TypeState {
         let unsent = if news.changes { self.told } else { Revision::MAX };
         let in_flight = self.in_flight.as_ref().filter(|flight| !flight.cold && !flight.content.resources.is_empty());
         let unanswered = in_flight.map_or(Revision::MAX, |flight| flight.from);
-        let refused = self.odd.values().filter_map(|odd| match odd {
-            Odd::Refused { since, .. } => Some(*since),
-            _ => None,
-        });
+        let refused = self.odd.values().filter_map(Odd::refused_since);
         refused.fold(unsent.min(unanswered), Revision::min)
     }
 
@@ -60,6 +57,9 @@ impl TypeState {
             None => {
                 self.counts.acks += 1;
                 self.last_error = None;
+                if self.is_whole_set(flight.content.variant) {
+                    self.accepted = Some(flight.content.resources.clone());
+                }
                 let after = now.saturating_duration_since(flight.sent_at);
                 events.push_back(Event::Acked { type_url: self.type_url.clone(), nonce: flight.nonce, after });
             }
@@ -71,10 +71,16 @@ impl TypeState {
         self.counts.nacks += 1;
         self.last_error = Some(message.clone());
         let culprits = Culprits::of(&message, content.resources.iter().map(|r| r.name()));
-        let refused = content.resources.iter().enumerate().filter(|(index, _)| culprits.has(*index)).map(|(_, r)| r);
-        for resource in refused.filter(|r| self.interest.covers(r.name().as_str())) {
-            let (version, message) = (resource.version().clone(), message.clone());
-            self.odd.insert(resource.name().clone(), Odd::Refused { version, message, since: from });
+        for (index, resource) in content.resources.iter().enumerate() {
+            if self.interest.covers(resource.name().as_str()) {
+                let odd = match self.stood_instead(resource) {
+                    Some(odd) => odd,
+                    None if culprits.has(index) => self.refused_one(resource, &message, culprits.is_named(index), from),
+                    // It may have been taken or not: it is sent again, without the others.
+                    None => Odd::Unsure { since: from },
+                };
+                self.odd.insert(resource.name().clone(), odd);
+            }
         }
         // A refused removal is neither lost nor said again alone: it goes with the next push, unless the name is back.
         for name in &content.removed {
@@ -90,5 +96,24 @@ impl TypeState {
         let gone = content.removed.iter().map(|name| Sent { name: name.clone(), version: None, named: false });
         let resources = sent.chain(gone).collect();
         events.push_back(Event::Nacked { type_url: self.type_url.clone(), nonce, message, resources });
+    }
+
+    fn refused_one(&self, resource: &Resource, message: &Arc<str>, named: bool, since: Revision) -> Odd {
+        let instead = named.then(|| self.accepted_before(resource.name()).cloned());
+        Odd::Refused { version: resource.version().clone(), message: message.clone(), since, instead }
+    }
+
+    /// What was refused earlier, if the resource stood in its place.
+    fn stood_instead(&self, resource: &Resource) -> Option<Odd> {
+        let odd = self.odd.get(resource.name())?;
+        let Odd::Refused { instead: Some(Some(instead)), .. } = odd else { return None };
+        (instead.version() == resource.version()).then(|| odd.clone())
+    }
+
+    /// SotW of whole sets, which are in the order of names.
+    fn accepted_before(&self, name: &ResourceName) -> Option<&Arc<Resource>> {
+        let accepted = self.accepted.as_ref()?;
+        let index = accepted.binary_search_by(|r| r.name().cmp(name)).ok()?;
+        accepted.get(index)
     }
 }

@@ -34,6 +34,14 @@ pub(super) enum Odd {
         message: Arc<str>,
         /// It has all that changed up to here.
         since: Revision,
+        /// SotW of whole sets: what is in the set in the place of one that was refused by name: what was accepted before, if
+        /// anything was. Where nothing was named, it may be any of them, and there is no place to leave empty.
+        instead: Option<Option<Arc<Resource>>>,
+    },
+    /// The client was sent the resource along with others that it refused, so that it may have it or not.
+    Unsure {
+        /// It has all that changed up to here.
+        since: Revision,
     },
     /// The resource is gone, and the client has not been told yet.
     Leaving(Arc<Resource>),
@@ -45,7 +53,20 @@ impl Odd {
         match self {
             Self::Holds(version) | Self::Refused { version, .. } => Some(version),
             Self::Leaving(resource) => Some(resource.version()),
-            Self::Lacks => None,
+            Self::Lacks | Self::Unsure { .. } => None,
+        }
+    }
+
+    /// Whether the client may have something of that name.
+    pub(super) fn may_hold(&self) -> bool {
+        !matches!(self, Self::Lacks)
+    }
+
+    /// Up to where the client has all that changed, if it was sent more and refused it.
+    pub(super) fn refused_since(&self) -> Option<Revision> {
+        match self {
+            Self::Refused { since, .. } | Self::Unsure { since } => Some(*since),
+            _ => None,
         }
     }
 }
@@ -93,6 +114,11 @@ pub(super) struct TypeState {
     pub(super) news: Option<News>,
     /// Names that must be answered, changed or not.
     pub(super) owed: IndexSet<ResourceName>,
+    /// Names that the client has and is to be told again, for it is warming what refers to them. Those that have changed wait
+    /// like other changes.
+    pub(super) repeats: IndexSet<ResourceName>,
+    /// SotW of whole sets: what the client accepted last.
+    pub(super) accepted: Option<Arc<[Arc<Resource>]>>,
     /// Removals that were refused along with their push: told again with the next one.
     pub(super) refused_removals: BTreeSet<ResourceName>,
     /// A response is due even if it is empty.
@@ -122,6 +148,8 @@ impl TypeState {
             odd: HashMap::new(),
             news: None,
             owed: IndexSet::new(),
+            repeats: IndexSet::new(),
+            accepted: None,
             refused_removals: BTreeSet::new(),
             answer_due: false,
             resumed: false,
@@ -157,7 +185,7 @@ impl TypeState {
         }
         let holds = match odd {
             None => entry.revision > self.told && entry.known_since <= self.told,
-            Some(odd) => odd.version().is_some(),
+            Some(odd) => odd.may_hold(),
         };
         (holds && self.tells_removals(variant)).then_some(Difference::Removal)
     }
@@ -171,14 +199,18 @@ impl TypeState {
     ) -> Option<(Difference, Revision)> {
         match kind.and_then(|kind| kind.entry(name.as_str())) {
             Some(entry) => self.difference(entry, variant).map(|difference| (difference, entry.revision)),
-            None if self.tells_removals(variant) => odd.version().map(|_| (Difference::Removal, Revision::NONE)),
+            None if self.tells_removals(variant) => odd.may_hold().then_some((Difference::Removal, Revision::NONE)),
             None => None,
         }
     }
 
-    /// Whether the client refused something that is still in the ledger.
+    /// Whether the client refused something, so that it may hold what was before.
     pub(super) fn refuses(&self) -> bool {
-        self.odd.values().any(|odd| matches!(odd, Odd::Refused { .. }))
+        self.odd.values().any(|odd| odd.refused_since().is_some())
+    }
+
+    pub(super) fn is_whole_set(&self, variant: Variant) -> bool {
+        variant == Variant::Sotw && self.rules.whole_set
     }
 
     pub(super) fn is_refused(&self, name: &str) -> bool {
@@ -190,6 +222,7 @@ impl TypeState {
         let interest = &self.interest;
         self.odd.retain(|name, _| interest.covers(name.as_str()));
         self.owed.retain(|name| interest.covers(name.as_str()));
+        self.repeats.retain(|name| interest.covers(name.as_str()));
         self.refused_removals.retain(|name| interest.covers(name.as_str()));
         self.news = None;
     }

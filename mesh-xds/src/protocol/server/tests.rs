@@ -334,6 +334,56 @@ fn refused_bytes_come_again_only_with_other_content_or_when_asked_for() {
     assert_eq!(bench.pushed(), ["EDS +a"]);
 }
 
+/// With what was refused in it every later set would be refused as well; without what was accepted it would be deleted.
+#[test]
+fn a_whole_set_has_what_was_accepted_in_place_of_what_was_refused_by_name() {
+    let mut bench = with(Variant::Sotw, &[(&CDS, "x1"), (&CDS, "x2")]);
+    bench.send(&request(&CDS, &[]));
+    assert_eq!(bench.pushed(), ["CDS +x1 +x2"]);
+    bench.ack(&CDS);
+    bench.put(&CDS, "x1", "bad").put(&CDS, "x3", "bad").put(&CDS, "x4", "1");
+    assert_eq!(bench.pushed(), ["CDS +x1 +x2 +x3 +x4"]);
+    bench.answer(&CDS, &[], Some("x1 and x3 are bad"));
+    // The others may have been taken or not: they come again.
+    let push = bench.stream.poll(&bench.ledger, bench.released, bench.now).unwrap();
+    let versions: Vec<_> = push.content.resources.iter().map(|r| (r.name().as_str(), r.version().clone())).collect();
+    let version = Version::of(b"1");
+    assert_eq!(versions, [("x1", version.clone()), ("x2", version.clone()), ("x4", version)]);
+    bench.nonce.insert(CDS.as_str().into(), push.nonce);
+    bench.ack(&CDS);
+    assert_eq!(bench.pushed(), NONE);
+    bench.put(&CDS, "x5", "1");
+    assert_eq!(bench.pushed(), ["CDS +x1 +x2 +x4 +x5"]);
+    bench.ack(&CDS);
+    bench.put(&CDS, "x3", "2");
+    assert_eq!(bench.pushed(), ["CDS +x1 +x2 +x3 +x4 +x5"]);
+    assert_eq!(
+        bench.stream.report(&bench.ledger)[0].resources[0].state,
+        ResourceState::Nacked("x1 and x3 are bad".into())
+    );
+}
+
+#[test]
+fn what_a_refusal_does_not_name_is_sent_again_without_what_it_names() {
+    let mut bench = with(Variant::Delta, &[(&EDS, "x1"), (&EDS, "x2")]);
+    bench.send(&request(&EDS, &["x1", "x2"]));
+    assert_eq!(bench.pushed(), ["EDS +x1 +x2"]);
+    bench.answer(&EDS, &[], Some("x1 is bad"));
+    assert_eq!(bench.pushed(), ["EDS +x2"]);
+    bench.ack(&EDS);
+    assert_eq!(bench.pushed(), NONE);
+}
+
+#[test]
+fn what_a_refusal_does_not_name_is_removed_if_it_is_gone() {
+    let mut bench = with(Variant::Delta, &[(&EDS, "x1"), (&EDS, "x2")]);
+    bench.send(&request(&EDS, &["x1", "x2"]));
+    bench.pushed();
+    bench.remove(&EDS, "x2");
+    bench.answer(&EDS, &[], Some("x1 is bad"));
+    assert_eq!(bench.pushed(), ["EDS -x2"]);
+}
+
 #[test]
 fn content_that_returns_to_what_was_accepted_is_sent_after_a_refusal() {
     // The client may have applied part of what it refused.
@@ -369,7 +419,12 @@ fn delta_resume_sends_the_difference_only() {
     let version = Version::of(b"1");
     let held = ["same", "changed", "gone"].map(|n| (n.into(), version.clone()));
     bench.send(&Request { initial_versions: held.into_iter().collect(), ..request(&CDS, &[]) });
-    assert_eq!(bench.pushed(), ["CDS +changed +new -gone"]);
+    assert_eq!(bench.pushed(), ["CDS +changed +new"]);
+    bench.ack(&CDS);
+    assert_eq!(bench.pushed(), NONE, "the client may be about to say that it has routes");
+    assert_eq!(bench.stream.poll_timeout(), Some(bench.now + gate::RESUMING));
+    bench.now += gate::RESUMING;
+    assert_eq!(bench.pushed(), ["CDS -gone"]);
 
     let mut bench = with(Variant::Delta, &[(&EDS, "same"), (&EDS, "new")]);
     let held = ["same", "gone", "foreign"].map(|n| (n.into(), version.clone()));
