@@ -19,11 +19,14 @@
 //! What is put into a view must pass a [`ResourceCheck`], by default the API's own rules: what Envoy would refuse for breaking
 //! one is set aside and reported, and what was there before stays.
 //!
+//! A producer whose changes come in bursts gathers them: by a [`DebouncedView`], or by a [`Debouncer`] that refreshes views.
+//!
 //! Views whose clients depend on one another belong to one [`Scope`]: what is removed from one of them leaves only when the
 //! clients of all have accepted what changed before it. The views of a source above have a scope in common.
 
 mod batch;
 mod check;
+mod debounce;
 mod filled;
 mod grouped;
 mod scope;
@@ -33,6 +36,7 @@ mod watcher;
 
 pub use batch::{Batch, Changed};
 pub use check::{ApiRules, Refused, ResourceCheck, Unchecked};
+pub use debounce::{Debounce, DebounceConfig, DebounceStats, DebouncedView, Debouncer};
 pub use filled::{FilledViews, ViewFiller};
 pub use grouped::{GroupedViews, NodeGroup};
 pub use scope::{Scope, Transaction};
