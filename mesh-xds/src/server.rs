@@ -15,12 +15,14 @@
 //! ([`AdmissionLimits`]) ─► [`ViewSource`] (what does it see) ─► protocol core over the view, until either side ends. What happens is told to an [`Observer`], counted in [`Metrics`],
 //! and can be asked for at any time through [`Status`].
 //!
-//! A slow client costs its protocol state and one push; what changes meanwhile is merged. Debouncing is the producer's
-//! business: each update of a view is pushed at once to whoever is ready.
+//! A slow client costs its protocol state and one push; what changes meanwhile is merged. What all clients together have
+//! not read yet is bounded ([`PushLimits`]). Each update of a view is pushed at once to whoever is ready; for a producer
+//! that changes in bursts, [`crate::store::Debouncer`] and [`crate::store::DebouncedView`] gather.
 
 mod admission;
 mod age;
 mod authorize;
+mod budget;
 mod codec;
 mod csds;
 mod fetch;
@@ -36,20 +38,18 @@ mod status;
 mod stream;
 mod tell;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use self::admission::Admission;
+use self::{admission::Admission, budget::Budget};
 pub use self::{
     admission::{AdmissionLimits, NeverShed, ServerLoad, Shed, ShedImbalance},
     authorize::{AllowAll, NodeIdentity, StreamAuthorizer},
+    budget::PushLimits,
     limits::ServerLimits,
     listen::{ListenConfig, serve},
     load::{
@@ -57,7 +57,7 @@ pub use self::{
     },
     metrics::{Metrics, MetricsSnapshot},
     observe::{Nack, NackedResource, NoObserver, Observer, StreamEvent},
-    peer::PeerInfo,
+    peer::{ConnectionHandle, PeerInfo},
     status::{Status, StreamInfo, StreamReport},
 };
 use crate::store::ViewSource;
@@ -75,6 +75,7 @@ pub(crate) struct Inner {
     shed: Box<dyn Shed>,
     limits: ServerLimits,
     admission: Admission,
+    budget: Budget,
     metrics: Metrics,
     status: Status,
     stop: CancellationToken,
@@ -218,7 +219,8 @@ impl ServerBuilder {
             authorizer,
             observer,
             shed,
-            admission: Admission::new(&limits.admission, Instant::now()),
+            admission: Admission::new(&limits.admission, stream::clock()),
+            budget: Budget::new(&limits.pushes),
             limits,
             metrics: Metrics::default(),
             status: Status::default(),

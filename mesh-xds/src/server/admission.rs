@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::pace::Pace;
 pub use self::shed::{NeverShed, ServerLoad, Shed, ShedImbalance};
-use super::{Inner, metrics::add};
+use super::{Inner, metrics::add, stream::clock};
 use crate::store::Refusal;
 
 /// Bounds of starts: new streams, and single questions. Who finds no place in time is refused with `UNAVAILABLE`, and
@@ -91,7 +91,7 @@ pub(super) async fn enter(inner: &Arc<Inner>) -> Result<Starting, Refusal> {
     let _waiting = Waiting::new(inner).ok_or_else(|| full("too many clients wait to start"))?;
     let deadline = tokio::time::Instant::now() + limits.max_wait;
     if let Some(pace) = &inner.admission.pace {
-        let wait = pace.lock().reserve(Instant::now(), limits.max_wait);
+        let wait = pace.lock().reserve(clock(), limits.max_wait);
         tokio::time::sleep(wait.ok_or_else(|| full("too many clients start"))?).await;
     }
     let place = tokio::time::timeout_at(deadline, inner.admission.places.clone().acquire_owned()).await;

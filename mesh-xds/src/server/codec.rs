@@ -19,6 +19,7 @@ use tonic::{
     codec::{BufferSettings, DecodeBuf, Decoder},
 };
 
+use super::budget::Leaving;
 use crate::{
     Node,
     protocol::{Push, Request, Variant},
@@ -83,6 +84,8 @@ pub(super) struct PushBody {
     pushes: mpsc::Receiver<Result<Push, Status>>,
     /// Parts of a push that are on their way.
     parts: VecDeque<Bytes>,
+    /// Hears when a push has left.
+    leaving: Leaving,
     ended: bool,
 }
 
@@ -93,8 +96,8 @@ const PREFIX: usize = 5;
 const COPIED: usize = 4096;
 
 impl PushBody {
-    pub(super) fn new(pushes: mpsc::Receiver<Result<Push, Status>>) -> Self {
-        Self { pushes, parts: VecDeque::new(), ended: false }
+    pub(super) fn new(pushes: mpsc::Receiver<Result<Push, Status>>, leaving: Leaving) -> Self {
+        Self { pushes, parts: VecDeque::new(), leaving, ended: false }
     }
 
     fn write(&mut self, push: &Push) -> Result<(), Status> {
@@ -108,9 +111,9 @@ impl PushBody {
         head.put(own);
         if copied {
             head.put(shared);
-            self.parts.push_back(head.freeze());
+            self.parts.push_back(self.leaving.last_frame(head.freeze()));
         } else {
-            self.parts.extend([head.freeze(), shared]);
+            self.parts.extend([head.freeze(), self.leaving.last_frame(shared)]);
         }
         Ok(())
     }
@@ -123,6 +126,12 @@ impl PushBody {
             trailers.insert(Status::GRPC_STATUS, http::HeaderValue::from(status.code() as i32));
         }
         Frame::trailers(trailers)
+    }
+}
+
+impl Drop for PushBody {
+    fn drop(&mut self) {
+        self.leaving.end_response();
     }
 }
 
@@ -176,7 +185,7 @@ mod tests {
     #[tokio::test]
     async fn messages_then_the_status() {
         let (sender, pushes) = mpsc::channel(3);
-        let mut body = PushBody::new(pushes);
+        let mut body = PushBody::new(pushes, Leaving::default());
         for item in [Ok(push(1)), Ok(push(10_000)), Err(Status::unavailable("away"))] {
             sender.send(item).await.unwrap();
         }

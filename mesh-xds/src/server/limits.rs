@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::AdmissionLimits;
+use super::{AdmissionLimits, PushLimits};
 use crate::protocol::server::StreamLimits;
 
 /// Bounds of a server.
@@ -17,8 +17,6 @@ pub struct ServerLimits {
     /// Requests per second and stream, after a burst of as many as come in ten seconds. A faster client is read more
     /// slowly. Default 200.
     pub max_requests_per_second: u32,
-    /// How long a push may wait for a client that does not read. The stream is then ended. Default 60 s.
-    pub write_timeout: Duration,
     /// How old a stream may become. It is then ended with `UNAVAILABLE`, the client connects again, to another server
     /// perhaps, and goes on with what it holds: so that streams spread over servers that were started later. A client
     /// keeps its connection and comes back on it; for it to really move, set [`ListenConfig::max_connection_age`] to no
@@ -31,6 +29,8 @@ pub struct ServerLimits {
     pub stream_age_jitter: f64,
     /// Bounds of starts.
     pub admission: AdmissionLimits,
+    /// Bounds of what is on its way.
+    pub pushes: PushLimits,
     /// Bounds of the protocol.
     pub stream: StreamLimits,
 }
@@ -42,10 +42,10 @@ impl Default for ServerLimits {
             max_request_bytes: 16 << 20,
             first_request_timeout: Duration::from_secs(10),
             max_requests_per_second: 200,
-            write_timeout: Duration::from_secs(60),
             max_stream_age: None,
             stream_age_jitter: 0.1,
             admission: AdmissionLimits::default(),
+            pushes: PushLimits::default(),
             stream: StreamLimits::default(),
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc,
@@ -12,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use rustls::pki_types::CertificateDer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -19,10 +21,11 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
-use super::PeerInfo;
+use super::{ConnectionHandle, PeerInfo};
 
 /// Bounds and times of a listener.
 #[derive(Debug, Clone)]
@@ -153,6 +156,8 @@ async fn accept(
 struct Connection {
     io: Io,
     peer: PeerInfo,
+    /// Asked for by whoever has a handle.
+    closed: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -166,14 +171,23 @@ impl Connection {
         stream.set_nodelay(true)?;
         let remote_addr = stream.peer_addr().ok();
         let Some(tls) = tls else {
-            let peer = PeerInfo { remote_addr, ..Default::default() };
-            return Ok(Self { io: Io::Plain(stream), peer, _permit: permit });
+            return Ok(Self::new(Io::Plain(stream), remote_addr, [].into(), permit));
         };
         let stream = tls.accept(stream).await?;
         let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-        let peer =
-            PeerInfo { remote_addr, certificates: certificates.iter().map(|c| c.clone().into_owned()).collect() };
-        Ok(Self { io: Io::Tls(Box::new(stream)), peer, _permit: permit })
+        let certificates = certificates.iter().map(|c| c.clone().into_owned()).collect();
+        Ok(Self::new(Io::Tls(Box::new(stream)), remote_addr, certificates, permit))
+    }
+
+    fn new(
+        io: Io,
+        remote_addr: Option<SocketAddr>,
+        certificates: Arc<[CertificateDer<'static>]>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let connection = ConnectionHandle::new();
+        let closed = connection.closed().map(Box::pin);
+        Self { io, peer: PeerInfo { remote_addr, certificates, connection }, closed, _permit: permit }
     }
 }
 
@@ -195,7 +209,12 @@ macro_rules! forward {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // HTTP/2 always reads: its failure ends the connection.
+        if self.closed.as_mut().is_some_and(|closed| closed.as_mut().poll(cx).is_ready()) {
+            self.closed = None;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         forward!(self, poll_read(cx, buf))
     }
 }

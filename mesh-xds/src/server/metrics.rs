@@ -61,6 +61,12 @@ counters! {
     removals_pushed,
     /// Encoded bytes of the resources in them.
     bytes_pushed,
+    /// Bytes of large pushes that are on their way now, each content once.
+    push_bytes_in_flight,
+    /// Large pushes that wait for others to leave now.
+    pushes_waiting,
+    /// Large pushes that did not wait any longer for others to leave.
+    push_turns_skipped,
     /// Pushes accepted.
     acks,
     /// Pushes refused.

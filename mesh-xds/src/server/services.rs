@@ -38,6 +38,7 @@ use tower::Service;
 
 use super::{
     Inner, PeerInfo,
+    budget::Leaving,
     codec::{PushBody, RequestDecoder, RequestMessage},
     fetch::{self, Fetched},
     stream::{self, Kind, PUSH_QUEUE},
@@ -151,9 +152,10 @@ impl Method {
         let limit = Some(self.inner.limits.max_request_bytes);
         let requests = Streaming::new_request(RequestDecoder::<Q>::default(), request.into_body(), None, limit);
         let (sender, pushes) = mpsc::channel(PUSH_QUEUE);
-        let kind = Kind { variant: Q::VARIANT, only: self.only };
+        let leaving = Leaving::default();
+        let kind = Kind { variant: Q::VARIANT, only: self.only, leaving: leaving.clone() };
         tokio::spawn(stream::run(self.inner, kind, peer, requests, sender));
-        let mut response = http::Response::new(Body::new(PushBody::new(pushes)));
+        let mut response = http::Response::new(Body::new(PushBody::new(pushes, leaving)));
         response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
         response
     }

@@ -9,9 +9,10 @@ use tonic::{Code as GrpcCode, Status as Code};
 use tracing::{info, warn};
 
 use super::{
-    Inner, PeerInfo, StreamEvent, StreamInfo,
+    ConnectionHandle, Inner, PeerInfo, StreamEvent, StreamInfo,
     admission::{self, Starting},
     age,
+    budget::{Leaving, Turn},
     codec::Asked,
     fetch::set_type,
     limits::RequestRate,
@@ -45,6 +46,7 @@ pub(super) struct Kind {
     pub(super) variant: Variant,
     /// The only type of a per-type service.
     pub(super) only: Option<TypeUrl>,
+    pub(super) leaving: Leaving,
 }
 
 /// An accepted stream.
@@ -54,8 +56,12 @@ struct Session {
     follower: Follower,
     only: Option<TypeUrl>,
     rate: RequestRate,
-    /// A push the transport has no room for yet, and since when.
+    /// A push the transport has no room for yet, and by when it must have left.
     pending: Option<(Push, Instant)>,
+    /// Whether that push may go yet.
+    turn: Turn,
+    connection: ConnectionHandle,
+    leaving: Leaving,
     /// When the stream has reached its age.
     end: Option<Instant>,
     /// Until the first answer is made.
@@ -93,14 +99,28 @@ pub(super) async fn run(
     requests: impl Stream<Item = Incoming> + Send + 'static,
     pushes: mpsc::Sender<Result<Push, Code>>,
 ) {
-    let patience = inner.limits.write_timeout;
+    let (leaving, connection) = (kind.leaving.clone(), peer.connection.clone());
     let outcome = tokio::select! {
         () = pushes.closed() => return,
-        outcome = admit_and_serve(inner, kind, peer, requests, &pushes) => outcome,
+        outcome = admit_and_serve(inner.clone(), kind, peer, requests, &pushes) => outcome,
     };
     if let Err(code) = outcome {
         // Behind what is on its way already. A client that does not read does not get the reason either.
-        let _ = tokio::time::timeout(patience, pushes.send(Err(code))).await;
+        let _ = tokio::time::timeout(inner.limits.pushes.write_timeout, pushes.send(Err(code))).await;
+    }
+    drop(pushes);
+    see_off(&inner, &leaving, &connection).await;
+}
+
+/// The stream has ended, but not what is on its way to a client that may not read.
+async fn see_off(inner: &Inner, leaving: &Leaving, connection: &ConnectionHandle) {
+    while let Some(by) = leaving.due() {
+        if by <= clock() {
+            add(&inner.metrics.write_timeouts, 1);
+            connection.close();
+            return;
+        }
+        sleep_until(Some(by)).await;
     }
 }
 
@@ -170,10 +190,13 @@ impl Session {
             entry,
             follower: Follower::new(view.view()),
             only: kind.only,
-            rate: RequestRate::new(inner.limits.max_requests_per_second, Instant::now()),
+            rate: RequestRate::new(inner.limits.max_requests_per_second, clock()),
             pending: None,
+            turn: Turn::Come(None),
+            connection: peer.connection,
+            leaving: kind.leaving,
             starting,
-            end: age::end(&inner.limits, Instant::now(), rand::random()),
+            end: age::end(&inner.limits, clock(), rand::random()),
             _view: view,
         })
     }
@@ -206,8 +229,10 @@ impl Session {
                     ending.reason = AGED.into();
                     return Err(self.leave(pushes, AGED).await);
                 }
-                permit = pushes.reserve(), if self.pending.is_some() => {
-                    if let (Ok(permit), Some((push, _))) = (permit, self.pending.take()) {
+                () = self.turn.come(), if self.turn.is_waiting() => self.start_leaving(),
+                permit = pushes.reserve(), if self.pending.is_some() && !timers.turn_waits => {
+                    if let (Ok(permit), Some((push, by))) = (permit, self.pending.take()) {
+                        self.leaving.push(by, self.turn.take());
                         permit.send(Ok(push));
                     }
                 }
@@ -222,20 +247,44 @@ impl Session {
                 () = self.follower.changed(timers.removals_wait) => {}
                 () = sleep_until(timers.lag), if timers.lag.is_some() => {}
                 () = sleep_until(timers.core), if timers.core.is_some() => {}
-                () = sleep_until(timers.blocked_until), if timers.blocked_until.is_some() => self.rate.refill(Instant::now()),
+                () = sleep_until(timers.blocked_until), if timers.blocked_until.is_some() => self.rate.refill(clock()),
                 () = sleep_until(timers.write_by), if timers.write_by.is_some() => {
-                    add(&self.inner.metrics.write_timeouts, 1);
+                    // What was due when the wait began may have left meanwhile.
+                    if self.write_by().is_none_or(|by| by > clock()) {
+                        continue;
+                    }
                     ending.reason = "the client does not read".into();
-                    return Err(Code::deadline_exceeded("a push could not be written in time"));
+                    return Err(self.give_up());
                 }
             }
         }
     }
 
+    /// The push that was made may go: from now on it is the client's to read.
+    fn start_leaving(&mut self) {
+        if let Some((push, by)) = &mut self.pending {
+            *by = self.inner.limits.pushes.due(push.content.bytes, clock());
+        }
+    }
+
+    /// By when the client must have read more.
+    fn write_by(&self) -> Option<Instant> {
+        let pending = self.pending.as_ref().filter(|_| !self.turn.is_waiting()).map(|(_, by)| *by);
+        pending.into_iter().chain(self.leaving.due()).min()
+    }
+
+    /// The client does not read: gives back what was written for it, which cannot be had otherwise.
+    fn give_up(&self) -> Code {
+        add(&self.inner.metrics.write_timeouts, 1);
+        self.leaving.end();
+        self.connection.close();
+        Code::deadline_exceeded("a push could not be written in time")
+    }
+
     /// Sends what has been made, and gives what the client is told then.
     async fn leave(&mut self, pushes: &mpsc::Sender<Result<Push, Code>>, reason: &str) -> Code {
-        if let Some((push, since)) = self.pending.take() {
-            let by = since + self.inner.limits.write_timeout;
+        if let Some((push, by)) = self.pending.take() {
+            self.leaving.push(by, self.turn.take());
             let _ = tokio::time::timeout_at(by.into(), pushes.send(Ok(push))).await;
         }
         Code::unavailable(reason)
@@ -243,7 +292,7 @@ impl Session {
 
     /// Takes a request into the core.
     fn take(&mut self, mut request: Request) -> Result<(), Code> {
-        let now = Instant::now();
+        let now = clock();
         self.rate.take(now);
         add(&self.inner.metrics.requests, 1);
         set_type(&mut request, self.only.as_ref()).map_err(|code| self.violation(code.message()))?;
@@ -281,7 +330,7 @@ impl Session {
 
     /// Takes what changed into the core, and the next push out of it.
     fn advance(&mut self) -> Timers {
-        let now = Instant::now();
+        let now = clock();
         let entry = self.entry.clone();
         let idle = self.pending.is_none();
         let mut core = entry.core.lock();
@@ -297,7 +346,9 @@ impl Session {
         self.follower.give_up_if_due(max_hold, now);
         events.iter().for_each(|event| tell(&self.inner, &self.entry.info, event));
         if let Some(push) = push {
+            self.turn = Turn::of(&self.inner, &push.content);
             self.pending = Some((push, now));
+            self.start_leaving();
         }
         Timers {
             // While a push waits for room the core is not asked, so that its timer must not fire.
@@ -305,7 +356,8 @@ impl Session {
             lag: self.follower.deadline(max_hold),
             removals_wait,
             blocked_until: self.rate.blocked_until(),
-            write_by: self.pending.as_ref().map(|(_, since)| *since + self.inner.limits.write_timeout),
+            turn_waits: self.turn.is_waiting(),
+            write_by: self.write_by(),
         }
     }
 }
@@ -318,7 +370,14 @@ struct Timers {
     /// Removals wait for other streams.
     removals_wait: bool,
     blocked_until: Option<Instant>,
+    /// A push waits for its turn.
+    turn_waits: bool,
     write_by: Option<Instant>,
+}
+
+/// The runtime's clock, which a test may drive.
+pub(super) fn clock() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 pub(super) async fn sleep_until(at: Option<Instant>) {

@@ -3,7 +3,6 @@
 use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
 };
 
 use futures::{Stream, StreamExt};
@@ -23,7 +22,7 @@ use crate::{
         Inner, PeerInfo, age,
         limits::RequestRate,
         metrics::add as count,
-        stream::{AGED, STOPPED, refusal_code, sleep_until},
+        stream::{AGED, STOPPED, clock, refusal_code, sleep_until},
     },
 };
 
@@ -111,8 +110,8 @@ impl Service {
         mut requests: Streaming<LoadStatsRequest>,
         answers: &Answers,
     ) -> Result<(), Status> {
-        let mut rate = RequestRate::new(self.inner.limits.max_requests_per_second, Instant::now());
-        let end = age::end(&self.inner.limits, Instant::now(), rand::random());
+        let mut rate = RequestRate::new(self.inner.limits.max_requests_per_second, clock());
+        let end = age::end(&self.inner.limits, clock(), rand::random());
         let mut ask = true;
         let mut fixed = false;
         loop {
@@ -126,7 +125,7 @@ impl Service {
                 message = requests.next(), if blocked.is_none() => match message {
                     None => return Ok(()),
                     Some(message) => {
-                        rate.take(Instant::now());
+                        rate.take(clock());
                         self.report(reporter, &message?);
                     }
                 },
@@ -135,7 +134,7 @@ impl Service {
                     // Nobody will change them any more.
                     Err(_) => fixed = true,
                 },
-                () = sleep_until(blocked), if blocked.is_some() => rate.refill(Instant::now()),
+                () = sleep_until(blocked), if blocked.is_some() => rate.refill(clock()),
                 () = sleep_until(end), if end.is_some() => {
                     count(&self.inner.metrics.streams_aged, 1);
                     return Err(Status::unavailable(AGED));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::stream;
 use mesh_xds_api::{envoy::config::core::v3 as core, google::protobuf::Any};
 
@@ -16,6 +17,7 @@ use crate::{
 struct Client {
     requests: mpsc::UnboundedSender<Incoming>,
     pushes: mpsc::Receiver<Result<Push, Code>>,
+    leaving: Leaving,
 }
 
 const TYPES: [TypeUrl; 3] = [TypeUrl::CLUSTER, TypeUrl::LISTENER, TypeUrl::RUNTIME];
@@ -29,10 +31,11 @@ fn server(limits: ServerLimits) -> XdsServer {
 fn open(server: &XdsServer) -> Client {
     let (requests, mut incoming) = mpsc::unbounded_channel();
     let (sender, pushes) = mpsc::channel(PUSH_QUEUE);
+    let leaving = Leaving::default();
     let incoming = stream::poll_fn(move |cx| incoming.poll_recv(cx));
-    let kind = Kind { variant: Variant::Delta, only: None };
+    let kind = Kind { variant: Variant::Delta, only: None, leaving: leaving.clone() };
     tokio::spawn(run(server.inner.clone(), kind, PeerInfo::default(), incoming, sender));
-    Client { requests, pushes }
+    Client { requests, pushes, leaving }
 }
 
 impl Client {
@@ -63,7 +66,10 @@ impl Client {
         let mut pushes = 0;
         loop {
             match self.pushes.recv().await {
-                Some(Ok(_)) => pushes += 1,
+                Some(Ok(_)) => {
+                    pushes += 1;
+                    drop(self.leaving.last_frame(Bytes::new()));
+                }
                 Some(Err(code)) => return (pushes, Some(code.code())),
                 None => return (pushes, None),
             }
@@ -107,4 +113,19 @@ async fn who_does_not_read_is_ended() {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(client.rest().await.0, 2, "the third was never handed over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_push_that_does_not_leave_is_enough() {
+    let server = server(ServerLimits::default());
+    let mut client = open(&server);
+    client.ask(TypeUrl::CLUSTER);
+    // The transport takes it, and has no room for more ever after.
+    client.pushes.recv().await.unwrap().unwrap();
+    let started = tokio::time::Instant::now();
+    while server.metrics().write_timeouts == 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(started.elapsed().as_secs(), 60);
+    assert_eq!(client.rest().await, (0, Some(GrpcCode::DeadlineExceeded)));
 }
