@@ -15,6 +15,7 @@ use mesh_xds::{
     store::{Refusal, SingleView, View},
 };
 use mesh_xds_api::{
+    envoy::config::core::v3::Node,
     envoy::service::{
         cluster::v3::cluster_discovery_service_client::ClusterDiscoveryServiceClient,
         discovery::v3::{
@@ -26,6 +27,12 @@ use mesh_xds_api::{
             ClientStatusRequest, ConfigStatus,
             client_status_discovery_service_client::ClientStatusDiscoveryServiceClient,
         },
+    },
+    envoy::r#type::matcher::v3::{
+        NodeMatcher, StringMatcher, StructMatcher, ValueMatcher,
+        string_matcher::MatchPattern,
+        struct_matcher::{self, path_segment},
+        value_matcher,
     },
     google::rpc::Status as RpcStatus,
 };
@@ -212,6 +219,27 @@ async fn csds_tells_what_clients_hold() {
     assert_eq!(configs[1].config_status(), ConfigStatus::Error);
     assert_eq!(configs[1].error_state.as_ref().unwrap().details, "b: bad");
     assert!(configs[1].xds_config.is_some());
+    assert!(configs[1].error_state.as_ref().unwrap().last_update_attempt.is_some());
+
+    // Only those that are asked for, by what they say of themselves.
+    let key = |key: &str| struct_matcher::PathSegment { segment: Some(path_segment::Segment::Key(key.into())) };
+    let asked = |zone: &str| {
+        let exact = StringMatcher { match_pattern: Some(MatchPattern::Exact(zone.into())), ..Default::default() };
+        let value = ValueMatcher { match_pattern: Some(value_matcher::MatchPattern::StringMatch(exact)) };
+        let zone = StructMatcher { path: vec![key("ZONE")], value: Some(value) };
+        let matcher = NodeMatcher { node_metadatas: vec![zone], ..Default::default() };
+        ClientStatusRequest { node_matchers: vec![matcher], ..Default::default() }
+    };
+    let fields = [("ZONE".to_owned(), "a".into())].into_iter().collect();
+    let mut first = request(&TypeUrl::CLUSTER);
+    first.node = Some(Node { metadata: Some(prost_types::Struct { fields }), ..node("zoned") });
+    let mut zoned = Sotw::open(&running, first).await;
+    zoned.next().await.unwrap();
+    for (zone, expected) in [("a", vec!["zoned"]), ("b", vec![])] {
+        let told = csds.fetch_client_status(asked(zone)).await.unwrap().into_inner();
+        let nodes: Vec<_> = told.config.iter().map(|c| c.node.as_ref().unwrap().id.as_str()).collect();
+        assert_eq!(nodes, expected);
+    }
 }
 
 /// Certificates of a small authority, made for this run.

@@ -1,5 +1,7 @@
 //! CSDS: what each client holds, as `envoy.service.status.v3.ClientStatusDiscoveryService` tells it.
 
+mod matcher;
+
 use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt};
@@ -10,10 +12,10 @@ use mesh_xds_api::envoy::{
         client_config::GenericXdsConfig,
         client_status_discovery_service_server::{ClientStatusDiscoveryService, ClientStatusDiscoveryServiceServer},
     },
-    r#type::matcher::v3::{NodeMatcher, StringMatcher, string_matcher::MatchPattern},
 };
 use tonic::{Request, Response, Status as Code, Streaming, async_trait};
 
+use self::matcher::matches;
 use super::{Inner, Status, status::Entry};
 use crate::{
     TypeUrl,
@@ -54,39 +56,11 @@ impl ClientStatusDiscoveryService for Csds {
 fn respond(status: &Status, request: &ClientStatusRequest) -> Result<ClientStatusResponse, Code> {
     let mut config = Vec::new();
     for entry in status.entries() {
-        if matches(&request.node_matchers, entry.info.node.id().as_str())? {
+        if matches(&request.node_matchers, &entry.info.node)? {
             config.push(client_config(&entry, !request.exclude_resource_contents));
         }
     }
     Ok(ClientStatusResponse { config })
-}
-
-/// Whether any matcher is fulfilled; none means all nodes.
-fn matches(matchers: &[NodeMatcher], id: &str) -> Result<bool, Code> {
-    if matchers.is_empty() {
-        return Ok(true);
-    }
-    for matcher in matchers {
-        if !matcher.node_metadatas.is_empty() {
-            return Err(Code::unimplemented("node_matchers.node_metadatas is not supported; match by node_id"));
-        }
-        if matcher.node_id.as_ref().map_or(Ok(true), |m| matches_text(m, id))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn matches_text(matcher: &StringMatcher, text: &str) -> Result<bool, Code> {
-    let fold = |s: &str| if matcher.ignore_case { s.to_lowercase() } else { s.to_owned() };
-    let text = fold(text);
-    Ok(match &matcher.match_pattern {
-        Some(MatchPattern::Exact(wanted)) => text == fold(wanted),
-        Some(MatchPattern::Prefix(wanted)) => text.starts_with(&fold(wanted)),
-        Some(MatchPattern::Suffix(wanted)) => text.ends_with(&fold(wanted)),
-        Some(MatchPattern::Contains(wanted)) => text.contains(&fold(wanted)),
-        _ => return Err(Code::unimplemented("node_id: only exact, prefix, suffix and contains are supported")),
-    })
 }
 
 fn client_config(entry: &Entry, contents: bool) -> ClientConfig {
@@ -119,6 +93,7 @@ fn one(entry: &Entry, kind: &TypeReport, resource: &ResourceReport, contents: bo
         error_state: error.map(|message| UpdateFailureState {
             details: message.to_string(),
             version_info: resource.version.as_str().to_owned(),
+            last_update_attempt: entry.refused_at(&kind.type_url).map(Into::into),
             ..Default::default()
         }),
         ..Default::default()

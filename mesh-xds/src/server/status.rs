@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::{
-    Node,
+    Node, TypeUrl,
     protocol::{
         Variant,
         server::{ResourceState, ServerStream, TypeReport},
@@ -58,6 +58,8 @@ pub(super) struct Entry {
     pub(super) info: StreamInfo,
     pub(super) core: Mutex<ServerStream>,
     pub(super) view: Arc<View>,
+    /// When each type was last refused.
+    pub(super) refused: Mutex<BTreeMap<TypeUrl, SystemTime>>,
 }
 
 /// Takes an entry out when the stream ends.
@@ -125,6 +127,15 @@ impl Status {
 }
 
 impl Entry {
+    /// Remembers that a push of the type was refused just now.
+    pub(super) fn note_refusal(&self, type_url: &TypeUrl) {
+        self.refused.lock().insert(type_url.clone(), SystemTime::now());
+    }
+
+    pub(super) fn refused_at(&self, type_url: &TypeUrl) -> Option<SystemTime> {
+        self.refused.lock().get(type_url).copied()
+    }
+
     pub(super) fn report(&self) -> StreamReport {
         let core = self.core.lock();
         let types = self.view.read(|ledger| core.report(ledger));

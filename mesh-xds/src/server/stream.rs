@@ -184,7 +184,7 @@ impl Session {
         let core = ServerStream::new(kind.variant, seed, inner.limits.stream.clone())
             .with_sharing(view.sharing().clone())
             .with_ttl(info.node.has_feature(TTL_FEATURE));
-        let entry = Arc::new(Entry { info, core: Mutex::new(core), view: view.view().clone() });
+        let entry = Arc::new(Entry { info, core: Mutex::new(core), view: view.view().clone(), refused: Mutex::default() });
         Ok(Self {
             inner: inner.clone(),
             entry,
@@ -344,7 +344,12 @@ impl Session {
         drop(core);
         let max_hold = self.inner.limits.stream.max_hold;
         self.follower.give_up_if_due(max_hold, now);
-        events.iter().for_each(|event| tell(&self.inner, &self.entry.info, event));
+        for event in &events {
+            if let StreamEvent::Nacked(nack) = event {
+                self.entry.note_refusal(&nack.type_url);
+            }
+            tell(&self.inner, &self.entry.info, event);
+        }
         if let Some(push) = push {
             self.turn = Turn::of(&self.inner, &push.content);
             self.pending = Some((push, now));
