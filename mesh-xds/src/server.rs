@@ -45,7 +45,11 @@ use std::sync::{
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use self::{admission::Admission, budget::Budget};
+use self::{
+    admission::Admission,
+    budget::Budget,
+    metrics::{ByType, CONVERGENCE_TIMES, Histogram},
+};
 pub use self::{
     admission::{AdmissionLimits, NeverShed, ServerLoad, Shed, ShedImbalance},
     authorize::{AllowAll, NodeIdentity, StreamAuthorizer},
@@ -55,7 +59,7 @@ pub use self::{
     load::{
         LoadClusters, LoadObserver, LoadReporter, LoadReporting, LoadSettings, LoadTotal, LoadTotals, NoLoadObserver,
     },
-    metrics::{Metrics, MetricsSnapshot},
+    metrics::{HistogramSnapshot, Labels, Metrics, MetricsSnapshot, TypeMetrics, prometheus},
     observe::{Nack, NackedResource, NoObserver, Observer, StreamEvent},
     peer::{ConnectionHandle, PeerInfo},
     status::{Status, StreamInfo, StreamReport},
@@ -77,6 +81,8 @@ pub(crate) struct Inner {
     admission: Admission,
     budget: Budget,
     metrics: Metrics,
+    by_type: ByType,
+    convergence: Histogram,
     status: Status,
     stop: CancellationToken,
     next_stream: AtomicU64,
@@ -173,6 +179,18 @@ impl XdsServer {
         self.inner.metrics.snapshot()
     }
 
+    /// The counters of each type of resource as of now.
+    #[must_use]
+    pub fn metrics_by_type(&self) -> Vec<TypeMetrics> {
+        self.inner.by_type.snapshot()
+    }
+
+    /// Seconds from a change of a client's view to its last answer.
+    #[must_use]
+    pub fn convergence_time(&self) -> HistogramSnapshot {
+        self.inner.convergence.snapshot()
+    }
+
     /// Ends every stream (`UNAVAILABLE`: clients try again, elsewhere perhaps) and lets no new one in. A push that was made
     /// is sent before.
     pub fn shutdown(&self) {
@@ -223,6 +241,8 @@ impl ServerBuilder {
             budget: Budget::new(&limits.pushes),
             limits,
             metrics: Metrics::default(),
+            by_type: ByType::default(),
+            convergence: Histogram::new(CONVERGENCE_TIMES),
             status: Status::default(),
             stop: CancellationToken::new(),
             next_stream: AtomicU64::new(1),

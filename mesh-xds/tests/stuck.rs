@@ -116,6 +116,8 @@ async fn the_others_converge_and_the_stuck_end() {
     let bad = (OF_EACH_BAD_KIND * 3) as u64;
     assert!(metrics().pushes <= (GOOD * 6) as u64 + bad, "{:?}", metrics());
     assert_eq!((metrics().nacks, metrics().violations, metrics().stale_nonces), (0, OF_EACH_BAD_KIND as u64, 0));
+    // Five changes for each of the good, and of nobody else was there a last answer.
+    assert_eq!(running.server.convergence_time().count, (GOOD * 5) as u64);
     // Those who do not read end, those included whose streams had ended but for what was on its way. Those who do not
     // answer cost nothing, and stay.
     eventually("unread streams end", || metrics().write_timeouts == (OF_EACH_BAD_KIND * 2) as u64).await;

@@ -1,9 +1,33 @@
 //! Counters of a server.
 
+mod by_type;
+mod converging;
+mod histogram;
+mod prometheus;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(super) use self::{by_type::ByType, converging::Converging, histogram::Histogram};
+pub use self::{
+    by_type::TypeMetrics,
+    histogram::HistogramSnapshot,
+    prometheus::{Labels, prometheus},
+};
+
+/// Counters that go down as well.
+const GAUGES: &[&str] = &[
+    "streams_open",
+    "streams_starting",
+    "streams_waiting",
+    "push_bytes_in_flight",
+    "pushes_waiting",
+    "load_streams_open",
+];
+/// Istio's bounds of `pilot_proxy_convergence_time`, in seconds.
+pub(super) const CONVERGENCE_TIMES: &[f64] = &[0.1, 0.5, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0];
+
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($(#[doc = $doc:literal] $name:ident,)*) => {
         /// Counters of a server.
         #[derive(Debug, Default)]
         pub struct Metrics {
@@ -14,7 +38,7 @@ macro_rules! counters {
         #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, serde::Serialize)]
         #[non_exhaustive]
         pub struct MetricsSnapshot {
-            $($(#[$doc])* pub $name: u64,)*
+            $(#[doc = $doc] pub $name: u64,)*
         }
 
         impl Metrics {
@@ -24,6 +48,12 @@ macro_rules! counters {
         }
 
         impl MetricsSnapshot {
+            /// Names, meanings, and kinds in Prometheus' terms.
+            fn families() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+                let kind = |name| if GAUGES.contains(&name) { "gauge" } else { "counter" };
+                [$((stringify!($name), $doc),)*].into_iter().map(move |(name, help)| (name, help, kind(name)))
+            }
+
             /// Names and values, for an exporter.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()

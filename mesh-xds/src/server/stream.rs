@@ -16,7 +16,7 @@ use super::{
     codec::Asked,
     fetch::set_type,
     limits::RequestRate,
-    metrics::add,
+    metrics::{Converging, add},
     status::Entry,
     tell::{tell, to_stream_event},
 };
@@ -56,6 +56,7 @@ struct Session {
     follower: Follower,
     only: Option<TypeUrl>,
     rate: RequestRate,
+    converging: Converging,
     /// A push the transport has no room for yet, and by when it must have left.
     pending: Option<(Push, Instant)>,
     /// Whether that push may go yet.
@@ -184,13 +185,15 @@ impl Session {
         let core = ServerStream::new(kind.variant, seed, inner.limits.stream.clone())
             .with_sharing(view.sharing().clone())
             .with_ttl(info.node.has_feature(TTL_FEATURE));
-        let entry = Arc::new(Entry { info, core: Mutex::new(core), view: view.view().clone(), refused: Mutex::default() });
+        let entry =
+            Arc::new(Entry { info, core: Mutex::new(core), view: view.view().clone(), refused: Mutex::default() });
         Ok(Self {
             inner: inner.clone(),
             entry,
             follower: Follower::new(view.view()),
             only: kind.only,
             rate: RequestRate::new(inner.limits.max_requests_per_second, clock()),
+            converging: Converging::default(),
             pending: None,
             turn: Turn::Come(None),
             connection: peer.connection,
@@ -244,7 +247,7 @@ impl Session {
                         return Ok(());
                     }
                 },
-                () = self.follower.changed(timers.removals_wait) => {}
+                () = self.follower.changed(timers.removals_wait) => self.converging.changed(clock()),
                 () = sleep_until(timers.lag), if timers.lag.is_some() => {}
                 () = sleep_until(timers.core), if timers.core.is_some() => {}
                 () = sleep_until(timers.blocked_until), if timers.blocked_until.is_some() => self.rate.refill(clock()),
@@ -341,6 +344,7 @@ impl Session {
             (push, events)
         });
         let (core_timer, removals_wait) = (core.poll_timeout(), core.removals_wait());
+        let quiet = core.unanswered_since().is_none() && !removals_wait;
         drop(core);
         let max_hold = self.inner.limits.stream.max_hold;
         self.follower.give_up_if_due(max_hold, now);
@@ -350,7 +354,15 @@ impl Session {
             }
             tell(&self.inner, &self.entry.info, event);
         }
+        if push.is_none()
+            && idle
+            && quiet
+            && let Some(took) = self.converging.settled(now)
+        {
+            self.inner.convergence.record(took.as_secs_f64());
+        }
         if let Some(push) = push {
+            self.converging.pushed();
             self.turn = Turn::of(&self.inner, &push.content);
             self.pending = Some((push, now));
             self.start_leaving();

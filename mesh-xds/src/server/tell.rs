@@ -22,6 +22,7 @@ pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
             add(&metrics.resources_pushed, *resources);
             add(&metrics.removals_pushed, *removed);
             add(&metrics.bytes_pushed, *bytes);
+            inner.by_type.pushed(type_url, *bytes);
             debug!(
                 node,
                 stream = stream_id,
@@ -34,6 +35,7 @@ pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
         }
         StreamEvent::Protocol(Event::Acked { type_url, nonce, after }) => {
             add(&metrics.acks, 1);
+            inner.by_type.acked(type_url, *after);
             debug!(
                 node,
                 stream = stream_id,
@@ -45,6 +47,7 @@ pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
         }
         StreamEvent::Protocol(Event::StaleNonce { type_url, nonce }) => {
             add(&metrics.stale_nonces, 1);
+            inner.by_type.stale_nonce(type_url);
             info!(
                 node,
                 stream = stream_id,
@@ -64,6 +67,7 @@ pub(super) fn tell(inner: &Inner, stream: &StreamInfo, event: &StreamEvent) {
         }
         StreamEvent::Nacked(nack) => {
             add(&metrics.nacks, 1);
+            inner.by_type.nacked(&nack.type_url);
             let culprits: Vec<String> = nack
                 .culprits()
                 .map(|r| match &r.origin {
