@@ -147,7 +147,6 @@ impl XdsServer {
     /// `304`. A refusal is a `google.rpc.Status` in JSON. There is no answer to an answer here: a client that refuses what
     /// it gets asks again, and nobody hears of it. A view that is made for its clients ([`crate::store::FilledViews`]) and
     /// has no stream is made anew for each question.
-    #[must_use]
     pub fn rest_router(&self) -> axum::Router {
         rest::router(&self.inner)
     }

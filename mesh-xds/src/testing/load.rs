@@ -10,8 +10,10 @@ use crate::server::{LoadObserver, LoadReporter};
 /// Remembers every load report. Clones share the memory.
 #[derive(Debug, Clone, Default)]
 pub struct RecordingLoadObserver {
-    reports: Arc<Mutex<Vec<(LoadReporter, Vec<ClusterStats>)>>>,
+    reports: Arc<Mutex<Vec<Report>>>,
 }
+
+type Report = (LoadReporter, Vec<ClusterStats>);
 
 impl RecordingLoadObserver {
     /// What was reported so far, oldest first.

@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn names(view: &View) -> Vec<String> {
-        view.snapshot().into_iter().map(|(key, _)| format!("{} {}", key.type_url.short().unwrap(), key.name)).collect()
+        view.snapshot().into_keys().map(|key| format!("{} {}", key.type_url.short().unwrap(), key.name)).collect()
     }
 
     async fn settle() {
