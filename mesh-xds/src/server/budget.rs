@@ -14,12 +14,14 @@ mod leaving;
 
 use std::{
     collections::HashMap,
-    future::Future,
-    pin::Pin,
     sync::{Arc, Weak, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -70,13 +72,21 @@ impl PushLimits {
 const UNIT: usize = 1 << 10;
 
 /// The budget of a server.
-#[derive(Debug)]
 pub(super) struct Budget {
     units: Arc<Semaphore>,
     all: u32,
-    /// By the address of a content, which its hold keeps alive.
-    held: Mutex<HashMap<usize, Weak<Held>>>,
+    /// By the address of a content, which whoever has a place keeps alive.
+    places: Mutex<HashMap<usize, Place>>,
 }
+
+/// Where a content stands that more than one stream may tell.
+enum Place {
+    Held(Weak<Held>),
+    Waiting(Weak<Coming>),
+}
+
+/// A turn that all wait for who are told the same.
+pub(super) struct Coming(Shared<BoxFuture<'static, Hold>>);
 
 /// A content's part of the budget, given back with the last push that has it.
 #[derive(Clone)]
@@ -95,27 +105,33 @@ struct Held {
 pub(super) enum Turn {
     /// It may go, and takes this along.
     Come(Option<Hold>),
-    /// It waits. Kept, so that it does not lose its place.
-    Waiting(Pin<Box<dyn Future<Output = Hold> + Send>>),
-}
-
-impl std::fmt::Debug for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Held").field("bytes", &self.content.bytes).finish_non_exhaustive()
-    }
+    /// It waits, with all who are told the same. Kept, so that it does not lose its place.
+    Waiting(Arc<Coming>),
 }
 
 impl Budget {
     pub(super) fn new(limits: &PushLimits) -> Self {
         let units = limits.max_bytes_in_flight.div_ceil(UNIT).clamp(1, Semaphore::MAX_PERMITS);
         let all = u32::try_from(units).unwrap_or(u32::MAX);
-        Self { units: Arc::new(Semaphore::new(all as usize)), all, held: Mutex::default() }
+        Self { units: Arc::new(Semaphore::new(all as usize)), all, places: Mutex::default() }
+    }
+}
+
+impl Place {
+    /// A turn of it, unless everyone who had it is gone.
+    fn turn(&self) -> Option<Turn> {
+        match self {
+            Self::Held(held) => held.upgrade().map(|held| Turn::Come(Some(Hold { _held: held }))),
+            Self::Waiting(coming) => coming.upgrade().map(Turn::Waiting),
+        }
     }
 
-    /// The hold of a content that is on its way already.
-    fn shared(&self, content: &Arc<Content>) -> Option<Hold> {
-        let held = self.held.lock().get(&address(content))?.upgrade()?;
-        Some(Hold { _held: held })
+    /// Whether somebody has it. Unlike [`Place::turn`] it lets go of nothing, which would come back here.
+    fn is_taken(&self) -> bool {
+        match self {
+            Self::Held(held) => held.strong_count() > 0,
+            Self::Waiting(coming) => coming.strong_count() > 0,
+        }
     }
 }
 
@@ -130,15 +146,20 @@ impl Turn {
         if bytes < inner.limits.pushes.small_push_bytes {
             return Self::Come(None);
         }
-        if let Some(shared) = inner.budget.shared(content) {
-            return Self::Come(Some(shared));
+        let Budget { units, all, places } = &inner.budget;
+        let mut places = places.lock();
+        if let Some(turn) = places.get(&address(content)).and_then(Place::turn) {
+            return turn;
         }
-        let Budget { units, all, .. } = &inner.budget;
         let wanted = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, *all);
-        match units.clone().try_acquire_many_owned(wanted) {
-            Ok(units) => Self::Come(Some(Hold::new(inner, content, Some(units)))),
-            Err(_) => Self::Waiting(Box::pin(wait(inner.clone(), content.clone(), wanted))),
+        if let Ok(units) = units.clone().try_acquire_many_owned(wanted) {
+            return Self::Come(Some(Hold::new(inner, content, Some(units), &mut places)));
         }
+        // Those whose waiters all went away are not seen off by anyone.
+        places.retain(|_, place| place.is_taken());
+        let coming = Arc::new(Coming(wait(inner.clone(), content.clone(), wanted).boxed().shared()));
+        places.insert(address(content), Place::Waiting(Arc::downgrade(&coming)));
+        Self::Waiting(coming)
     }
 
     /// Whether it has not come yet.
@@ -148,8 +169,9 @@ impl Turn {
 
     /// Waits until it has come. Cancel safe.
     pub(super) async fn come(&mut self) {
-        if let Self::Waiting(waiting) = self {
-            *self = Self::Come(Some(waiting.await));
+        if let Self::Waiting(coming) = self {
+            let hold = coming.0.clone().await;
+            *self = Self::Come(Some(hold));
         }
     }
 
@@ -171,19 +193,19 @@ async fn wait(inner: Arc<Inner>, content: Arc<Content>, wanted: u32) -> Hold {
     if units.is_none() {
         add(&inner.metrics.push_turns_skipped, 1);
     }
-    Hold::new(&inner, &content, units)
+    Hold::new(&inner, &content, units, &mut inner.budget.places.lock())
 }
 
 impl Hold {
-    /// The hold of another who was faster with the same content, or a new one.
-    fn new(inner: &Arc<Inner>, content: &Arc<Content>, units: Option<OwnedSemaphorePermit>) -> Self {
-        let mut all = inner.budget.held.lock();
-        if let Some(held) = all.get(&address(content)).and_then(Weak::upgrade) {
-            return Self { _held: held };
-        }
+    fn new(
+        inner: &Arc<Inner>,
+        content: &Arc<Content>,
+        units: Option<OwnedSemaphorePermit>,
+        places: &mut HashMap<usize, Place>,
+    ) -> Self {
         inner.metrics.push_bytes_in_flight.fetch_add(content.bytes as u64, Relaxed);
         let held = Arc::new(Held { inner: inner.clone(), content: content.clone(), _units: units });
-        all.insert(address(content), Arc::downgrade(&held));
+        places.insert(address(content), Place::Held(Arc::downgrade(&held)));
         Self { _held: held }
     }
 }
@@ -191,10 +213,10 @@ impl Hold {
 impl Drop for Held {
     fn drop(&mut self) {
         self.inner.metrics.push_bytes_in_flight.fetch_sub(self.content.bytes as u64, Relaxed);
-        let mut all = self.inner.budget.held.lock();
-        // Another may have taken its place between the last push and now.
-        if all.get(&address(&self.content)).is_some_and(|held| held.strong_count() == 0) {
-            all.remove(&address(&self.content));
+        let mut places = self.inner.budget.places.lock();
+        // Another may have taken the place between the last push and now.
+        if places.get(&address(&self.content)).is_some_and(|place| !place.is_taken()) {
+            places.remove(&address(&self.content));
         }
     }
 }

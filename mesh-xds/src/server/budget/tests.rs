@@ -75,7 +75,16 @@ async fn who_is_told_the_same_shares_a_turn() {
     assert_eq!(facts(&server), (6, 0, 0));
     drop(waiting);
     assert_eq!(facts(&server).0, 0);
-    assert!(server.inner.budget.held.lock().is_empty());
+    // Nor does it matter if one of them goes away while they wait.
+    let stuck = turn(&server, 10 * MIB);
+    let third = content(6 * MIB);
+    let (first, mut second) = (Turn::of(&server.inner, &third), Turn::of(&server.inner, &third));
+    assert!(futures::poll!(Box::pin(second.come())).is_pending());
+    drop((first, stuck));
+    second.come().await;
+    assert_eq!(facts(&server), (6, 0, 0));
+    drop(second);
+    assert!(server.inner.budget.places.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
