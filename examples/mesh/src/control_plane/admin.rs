@@ -17,7 +17,10 @@ use axum::{
     routing::get,
 };
 use mesh_ca::{agent::IdentityWatch, server::ServiceMetrics};
-use mesh_xds::{server::XdsServer, translate::ProxyNode};
+use mesh_xds::{
+    server::{XdsServer, prometheus},
+    translate::ProxyNode,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -123,14 +126,9 @@ async fn config_dump(Extract(state): Extract<State>, Query(which): Query<Which>)
 }
 
 async fn metrics(Extract(state): Extract<State>) -> Response {
-    let mut text = String::new();
-    let names = ["tls", "plaintext"];
-    for (name, server) in names.iter().zip(&state.servers) {
-        for (counter, value) in server.metrics().iter() {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "mesh_xds_{counter}{{port=\"{name}\"}} {value}");
-        }
-    }
+    let labels = [[("port", "tls")], [("port", "plaintext")]];
+    let mut text = prometheus(state.servers.iter().zip(labels.iter().map(|l| &l[..])));
+    // Writing to a String cannot fail.
     let failed = state.failed_handshakes.load(Ordering::Relaxed);
     let _ = writeln!(text, "mesh_tls_handshakes_failed_total {failed}");
     let issued = state.certificates.snapshot();
