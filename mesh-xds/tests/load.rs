@@ -107,7 +107,7 @@ struct NotAnyone;
 #[async_trait::async_trait]
 impl StreamAuthorizer for NotAnyone {
     async fn authorize(&self, _peer: &PeerInfo, node: &Node) -> Result<Option<String>, Refusal> {
-        if node.id() == &"known" { Ok(Some("id".into())) } else { Err(Refusal::Denied("who are you".into())) }
+        if node.id() == "known" { Ok(Some("id".into())) } else { Err(Refusal::Denied("who are you".into())) }
     }
 }
 

@@ -136,7 +136,7 @@ struct OnlyGood;
 impl StreamAuthorizer for OnlyGood {
     async fn authorize(&self, peer: &PeerInfo, node: &Node) -> Result<Option<String>, Refusal> {
         assert!(peer.remote_addr.is_some());
-        if node.id() == &"good" { Ok(None) } else { Err(Refusal::Denied("you are not good".into())) }
+        if node.id() == "good" { Ok(None) } else { Err(Refusal::Denied("you are not good".into())) }
     }
 }
 

@@ -124,7 +124,7 @@ fn what_envoy_reports_is_what_it_sent() {
     assert_eq!(all(), Some(expected), "{:?}\n{}", totals.totals(), envoy.log());
 
     let reports = recorded.reports();
-    assert!(reports.iter().all(|(reporter, _)| reporter.node.id() == &"reports"));
+    assert!(reports.iter().all(|(reporter, _)| reporter.node.id() == "reports"));
     let endpoints = reports.iter().flat_map(|(_, clusters)| clusters).filter(|c| c.cluster_name == "backend");
     let endpoints = endpoints.flat_map(|c| &c.upstream_locality_stats).flat_map(|l| &l.upstream_endpoint_stats);
     assert_eq!(endpoints.map(|e| e.total_issued_requests).sum::<u64>(), 25);
