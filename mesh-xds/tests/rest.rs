@@ -167,7 +167,7 @@ async fn what_has_no_json_form_is_an_error_and_not_left_out() {
 
 #[tokio::test]
 async fn grpc_is_served_beside_it() {
-    let view = View::new();
+    let view = View::unchecked();
     view.replace([cluster("a", "1")]);
     let rest = Rest::over(&view).await;
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", rest.address)).unwrap();

@@ -23,7 +23,7 @@ struct Client {
 const TYPES: [TypeUrl; 3] = [TypeUrl::CLUSTER, TypeUrl::LISTENER, TypeUrl::RUNTIME];
 
 fn server(limits: ServerLimits) -> XdsServer {
-    let view = View::new();
+    let view = View::unchecked();
     view.replace(TYPES.map(|t| Resource::new("r", Any { type_url: t.as_str().into(), value: vec![1].into() })));
     XdsServer::builder(SingleView(view)).limits(limits).build()
 }

@@ -135,7 +135,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn endpoints_are_there_at_once_and_the_rest_together() {
-        let writer = DebouncedView::new(View::new(), DebounceConfig::default());
+        let writer = DebouncedView::new(View::unchecked(), DebounceConfig::default());
         let both = Batch::new().put(resource(&TypeUrl::CLUSTER, "a", 1)).put(resource(&TypeUrl::ENDPOINT, "a", 1));
         assert_eq!(writer.update(both).put.len(), 1);
         assert_eq!(names(writer.view()), ["EDS a"]);
@@ -147,7 +147,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn removals_wait_and_the_last_word_counts() {
-        let writer = DebouncedView::new(View::new(), DebounceConfig::default());
+        let writer = DebouncedView::new(View::unchecked(), DebounceConfig::default());
         let endpoints = |value| Batch::new().put(resource(&TypeUrl::ENDPOINT, "a", value));
         let remove = || Batch::new().remove(TypeUrl::ENDPOINT, "a");
         writer.update(endpoints(1));
@@ -164,7 +164,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_waits_takes_effect_on_demand_and_at_the_end() {
-        let view = View::new();
+        let view = View::unchecked();
         let writer = DebouncedView::new(view.clone(), DebounceConfig::default()).with_urgent([TypeUrl::SECRET]);
         writer.update(Batch::new().put(resource(&TypeUrl::ENDPOINT, "a", 1)));
         assert!(view.is_empty());
