@@ -58,7 +58,8 @@ pub(super) struct Recipe {
 
 impl PartialEq for Recipe {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.names, &other.names)
+        let same_names = Arc::ptr_eq(&self.names, &other.names) || (self.names.is_empty() && other.names.is_empty());
+        same_names
             && (self.from, self.to, self.removals_to) == (other.from, other.to, other.removals_to)
             && (self.variant, self.ttl) == (other.variant, other.ttl)
             && (self.wildcard, self.every) == (other.wildcard, other.every)
