@@ -33,7 +33,9 @@ fn content(clusters: usize) -> Vec<Resource> {
 
 fn ledger() -> Ledger {
     let mut ledger = Ledger::new();
-    content(CLUSTERS).into_iter().for_each(|resource| drop(ledger.put(resource)));
+    content(CLUSTERS).into_iter().for_each(|resource| {
+        ledger.put(resource);
+    });
     ledger
 }
 

@@ -233,8 +233,9 @@ impl World {
     fn pump(&mut self) {
         while let Some(event) = self.server.poll_event() {
             if let mesh_xds::protocol::server::Event::Nacked { type_url, resources, .. } = event {
-                let any_named = resources.iter().any(|sent| sent.named);
-                for sent in resources.into_iter().filter(|sent| sent.named || !any_named) {
+                // One of several without a name: they are sent again apart.
+                let alone = resources.len() == 1;
+                for sent in resources.into_iter().filter(|sent| sent.named || alone) {
                     let Some(version) = sent.version else { continue };
                     let key = (type_url.as_str().to_owned(), sent.name.to_string());
                     if !self.asked.contains(&key) {

@@ -101,7 +101,15 @@ async fn only_what_differs_is_told_when_a_server_answers() {
         let (running, sent) = serving([cluster("a", "1"), cluster("c", "1")]).await;
         target.move_to(running.address);
         let changed = update(&mut clusters).await;
-        assert_eq!((added(&changed), removed(&changed)), (vec!["c"], vec!["b"]), "{variant:?}");
+        assert_eq!(added(&changed), ["c"], "{variant:?}");
+        // In delta the removal comes by itself: it waits for what a client that comes back may ask for next.
+        let changed = if variant == Variant::Delta {
+            changed.accept();
+            update(&mut clusters).await
+        } else {
+            changed
+        };
+        assert_eq!(removed(&changed), ["b"], "{variant:?}");
         changed.accept();
         if variant == Variant::Delta {
             assert_eq!(*sent.lock(), 1);

@@ -15,6 +15,7 @@ mod gate;
 mod interest;
 mod ledger;
 mod news;
+mod probe;
 mod pushing;
 mod report;
 mod requests;

@@ -20,9 +20,14 @@ impl Culprits {
         self.0.get(index).copied().unwrap_or_default()
     }
 
+    /// Whether the message names any.
+    pub(super) fn any_named(&self) -> bool {
+        self.0.contains(&true)
+    }
+
     /// Whether the resource at `index` is refused: it is named, or none is.
     pub(super) fn has(&self, index: usize) -> bool {
-        self.is_named(index) || !self.0.contains(&true)
+        self.is_named(index) || !self.any_named()
     }
 }
 

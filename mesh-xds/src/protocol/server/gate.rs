@@ -25,7 +25,7 @@ pub(super) struct Open {
 }
 
 /// How long a client that comes back may take to ask for all that it held.
-pub(super) const RESUMING: Duration = Duration::from_secs(2);
+pub(super) const RESUMING: Duration = Duration::from_secs(1);
 
 /// What every proxy asks for that has it, after what it refers to.
 const LAST_ASKED: [TypeUrl; 2] = [TypeUrl::LISTENER, TypeUrl::ROUTE];

@@ -20,6 +20,16 @@ use crate::{
     protocol::{Content, Push, Variant},
 };
 
+/// How the client stood before a push.
+struct Before {
+    /// What it was told.
+    from: Revision,
+    /// It had nothing.
+    cold: bool,
+    /// The push only serves to find out what it refuses.
+    probe: bool,
+}
+
 impl ServerStream {
     /// The next push, if one may be sent now. Call again until it gives none.
     ///
@@ -40,31 +50,30 @@ impl ServerStream {
             if let Some(draft) = state.draft(ledger, &self.sharing, self.variant, self.ttl, open) {
                 let cold = state.counts.pushes == 0 && !state.resumed;
                 state.mark_told(&draft, ledger, self.variant);
-                return Some(self.push(index, draft.content, (from, cold), ledger, now));
+                return Some(self.push(index, draft.content, Before { from, cold, probe: false }, ledger, now));
+            }
+            if let Some(content) = state.probe(ledger, self.variant, self.ttl) {
+                let before = Before { from, cold: false, probe: true };
+                return Some(self.push(index, Arc::new(content), before, ledger, now));
             }
             if self.ttl
                 && let Some(content) = state.heartbeat(ledger, self.variant, now)
             {
-                return Some(self.push(index, Arc::new(content), (from, false), ledger, now));
+                let before = Before { from, cold: false, probe: false };
+                return Some(self.push(index, Arc::new(content), before, ledger, now));
             }
         }
         None
     }
 
-    fn push(
-        &mut self,
-        index: usize,
-        content: Arc<Content>,
-        (from, cold): (Revision, bool),
-        ledger: &Ledger,
-        now: Instant,
-    ) -> Push {
+    fn push(&mut self, index: usize, content: Arc<Content>, before: Before, ledger: &Ledger, now: Instant) -> Push {
         let nonce = self.nonce();
         let state = &mut self.types[index];
         state.counts.pushes += 1;
         state.news = None;
         state.last_nonce = Some(nonce.clone());
-        let flight = InFlight { nonce: nonce.clone(), sent_at: now, content: content.clone(), from, cold };
+        let Before { from, cold, probe } = before;
+        let flight = InFlight { nonce: nonce.clone(), sent_at: now, content: content.clone(), from, cold, probe };
         state.in_flight = Some(flight);
         let type_url = state.type_url.clone();
         self.events.push_back(Event::Pushed {
@@ -148,7 +157,10 @@ impl TypeState {
             self.odd.retain(|name, odd| {
                 let present = kind.and_then(|k| k.entry(name.as_str())?.present());
                 match odd {
-                    Odd::Refused { version, .. } => present.is_some_and(|resource| resource.version() == version),
+                    // Something else stands in its place.
+                    Odd::Refused { version, instead: Some(_), .. } => {
+                        present.is_some_and(|resource| resource.version() == version)
+                    }
                     _ => present.is_none() && told.contains(name),
                 }
             });
@@ -175,7 +187,7 @@ impl TypeState {
     }
 
     /// Changes have to wait, but for what the client asked for.
-    fn told_in_part(&mut self, kind: Option<&TypeLedger>, content: &Content) {
+    pub(super) fn told_in_part(&mut self, kind: Option<&TypeLedger>, content: &Content) {
         let told = self.told;
         let later = |name: &ResourceName| kind.and_then(|k| k.entry(name.as_str())).is_some_and(|e| e.revision > told);
         let resources = content.resources.iter().map(|r| (r.name(), Odd::Holds(r.version().clone())));

@@ -66,12 +66,12 @@ pub struct TypeReport {
     pub in_flight: bool,
     /// Changes and removals not sent yet.
     pub pending: usize,
-    /// The last refusal, if the last answer was one.
+    /// The last refusal, while anything of it stands: until the client has accepted other content.
     pub last_error: Option<Arc<str>>,
 }
 
 impl TypeReport {
-    /// The type as a whole: refused if the last answer was a refusal, stale while anything is unsent or unanswered.
+    /// The type as a whole: refused while a refusal stands, stale while anything is unsent or unanswered.
     #[must_use]
     pub fn state(&self) -> ResourceState {
         match &self.last_error {

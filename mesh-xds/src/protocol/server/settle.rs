@@ -56,7 +56,13 @@ impl TypeState {
             Some(message) => self.refused(flight, Arc::from(message), ledger, events),
             None => {
                 self.counts.acks += 1;
-                self.last_error = None;
+                if flight.probe {
+                    self.told_in_part(ledger.of(&self.type_url), &flight.content);
+                    self.suspects.acquitted();
+                }
+                if !self.refuses() {
+                    self.last_error = None;
+                }
                 if self.is_whole_set(flight.content.variant) {
                     self.accepted = Some(flight.content.resources.clone());
                 }
@@ -67,7 +73,7 @@ impl TypeState {
     }
 
     fn refused(&mut self, flight: InFlight, message: Arc<str>, ledger: &Ledger, events: &mut VecDeque<Event>) {
-        let InFlight { nonce, content, from, .. } = flight;
+        let InFlight { nonce, content, from, probe, .. } = flight;
         self.counts.nacks += 1;
         self.last_error = Some(message.clone());
         let culprits = Culprits::of(&message, content.resources.iter().map(|r| r.name()));
@@ -81,6 +87,18 @@ impl TypeState {
                 };
                 self.odd.insert(resource.name().clone(), odd);
             }
+        }
+        if probe {
+            self.suspects.found();
+        }
+        let alone = content.resources.len() == 1;
+        for (index, resource) in content.resources.iter().enumerate() {
+            if culprits.is_named(index) || alone {
+                self.suspects.convicted(resource.name());
+            }
+        }
+        if !alone && !self.is_whole_set(content.variant) && !culprits.any_named() {
+            self.suspects.add(content.resources.iter().map(|r| r.name().clone()).collect(), probe);
         }
         // A refused removal is neither lost nor said again alone: it goes with the next push, unless the name is back.
         for name in &content.removed {

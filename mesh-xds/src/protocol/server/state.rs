@@ -15,6 +15,7 @@ use super::{
     interest::Interest,
     ledger::{Entry, Revision, TypeLedger},
     news::News,
+    probe::Suspects,
 };
 use crate::{
     Nonce, Resource, ResourceName, TypeUrl, Version,
@@ -90,6 +91,8 @@ pub(super) struct InFlight {
     pub(super) from: Revision,
     /// The client had nothing before.
     pub(super) cold: bool,
+    /// It only serves to find out what was refused.
+    pub(super) probe: bool,
 }
 
 /// Counters of one type on one stream.
@@ -121,6 +124,7 @@ pub(super) struct TypeState {
     pub(super) accepted: Option<Arc<[Arc<Resource>]>>,
     /// Removals that were refused along with their push: told again with the next one.
     pub(super) refused_removals: BTreeSet<ResourceName>,
+    pub(super) suspects: Suspects,
     /// A response is due even if it is empty.
     pub(super) answer_due: bool,
     /// The client came with state from an earlier stream, so that it is not waiting for its first answer.
@@ -151,6 +155,7 @@ impl TypeState {
             repeats: IndexSet::new(),
             accepted: None,
             refused_removals: BTreeSet::new(),
+            suspects: Suspects::default(),
             answer_due: false,
             resumed: false,
             warming: false,

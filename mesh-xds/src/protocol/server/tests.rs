@@ -375,6 +375,50 @@ fn what_a_refusal_does_not_name_is_sent_again_without_what_it_names() {
 }
 
 #[test]
+fn a_push_that_is_refused_without_a_name_is_halved_until_the_culprit_stands_alone() {
+    let mut bench = with(Variant::Sotw, &[(&EDS, "x1"), (&EDS, "x2"), (&EDS, "x3"), (&EDS, "x4")]);
+    let names = ["x1", "x2", "x3", "x4"];
+    bench.send(&request(&EDS, &names));
+    assert_eq!(bench.pushed(), ["EDS +x1 +x2 +x3 +x4"]);
+    bench.answer(&EDS, &names, Some("something is bad"));
+    assert_eq!(bench.pushed(), ["EDS +x1 +x2"]);
+    // What changes meanwhile goes first.
+    bench.put(&EDS, "x1", "2");
+    bench.answer(&EDS, &names, None);
+    assert_eq!(bench.pushed(), ["EDS +x1"]);
+    bench.answer(&EDS, &names, None);
+    assert_eq!(bench.pushed(), ["EDS +x3"], "the other half is guilty without being asked");
+    bench.answer(&EDS, &names, None);
+    assert_eq!(bench.pushed(), NONE, "and so is the fourth");
+    let report = &bench.stream.report(&bench.ledger)[0];
+    let refused = report.resources.iter().filter(|r| r.state != ResourceState::Acked).map(|r| r.name.as_str());
+    assert_eq!(refused.collect::<Vec<_>>(), ["x4"]);
+    assert_eq!(report.nacks, 1);
+    bench.put(&EDS, "x4", "2");
+    assert_eq!(bench.pushed(), ["EDS +x4"]);
+}
+
+#[test]
+fn several_culprits_without_a_name_are_all_found() {
+    let names = ["x1", "x2", "x3", "x4", "x5", "x6", "x7"];
+    for culprits in 1..1u32 << names.len() {
+        let is_bad = |name: &str| culprits >> names.iter().position(|n| *n == name).unwrap() & 1 == 1;
+        let mut bench = with(Variant::Delta, &names.map(|n| (&EDS, n)));
+        bench.send(&request(&EDS, &names));
+        for _ in 0..20 {
+            let Some(push) = bench.stream.poll(&bench.ledger, bench.released, bench.now) else { break };
+            let bad = push.content.resources.iter().any(|r| is_bad(r.name().as_str()));
+            bench.nonce.insert(EDS.as_str().into(), push.nonce);
+            bench.answer(&EDS, &[], bad.then_some("something is bad"));
+        }
+        assert!(bench.stream.poll(&bench.ledger, bench.released, bench.now).is_none(), "it ends");
+        for report in &bench.stream.report(&bench.ledger)[0].resources {
+            assert_eq!(report.state == ResourceState::Acked, !is_bad(report.name.as_str()), "{culprits:b} {report:?}");
+        }
+    }
+}
+
+#[test]
 fn what_a_refusal_does_not_name_is_removed_if_it_is_gone() {
     let mut bench = with(Variant::Delta, &[(&EDS, "x1"), (&EDS, "x2")]);
     bench.send(&request(&EDS, &["x1", "x2"]));
