@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use super::resources::{assignment, cluster, name};
 use mesh_xds::{
     TypeUrl,
     store::{Batch, View},
 };
-use super::resources::{assignment, cluster, name};
 
 /// Weight of every endpoint at the start.
 const FIRST_WEIGHT: u32 = 1;
