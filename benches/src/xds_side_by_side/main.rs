@@ -9,6 +9,7 @@
 //! takes the control requests of `xds-bench-server`. See benches/README.md for what the figures mean.
 
 mod case;
+mod connection;
 mod fleet;
 mod process;
 mod progress;

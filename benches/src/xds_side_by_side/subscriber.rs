@@ -2,31 +2,18 @@
 //!
 //! It subscribes as Envoy does: to all clusters, and to the assignment of each cluster it is told of.
 
-use std::{
-    io,
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{rc::Rc, time::Duration};
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use h2::{RecvStream, SendStream, client::SendRequest};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    sync::OwnedSemaphorePermit,
-};
+use h2::{RecvStream, SendStream, client::ResponseFuture};
 
 use super::{
+    connection::{self, Counting},
     progress::{Progress, Seen},
     wire::{self, Kind, Piece, Reader, RequestParts, Variant},
 };
 
-/// What Envoy grants by default.
-const STREAM_WINDOW: u32 = 16 << 20;
-const CONNECTION_WINDOW: u32 = 24 << 20;
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(60);
 
@@ -58,37 +45,12 @@ pub(crate) async fn run(
     progress: Rc<Progress>,
 ) -> anyhow::Result<()> {
     let turn = progress.turn().await;
-    let opening = open(addr, subscription.variant, Counting { turn, progress: progress.clone() });
+    let opening = connection::open(addr, subscription.variant, Counting { turn, progress: progress.clone() });
     let (sender, responses) = tokio::time::timeout(CONNECT, opening).await.context("connecting")??;
     let mut stream = Stream::new(id, sender, subscription, progress);
     stream.begin()?;
     stream.progress.opened();
     stream.serve(responses).await
-}
-
-async fn open(
-    addr: std::net::SocketAddr,
-    variant: Variant,
-    counting: Counting,
-) -> anyhow::Result<(SendStream<Bytes>, h2::client::ResponseFuture)> {
-    let io = TcpStream::connect(addr).await?;
-    io.set_nodelay(true)?;
-    let (sender, connection) = h2::client::Builder::new()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .enable_push(false)
-        .handshake(Counted { io, counting })
-        .await?;
-    tokio::task::spawn_local(connection);
-    let mut sender: SendRequest<Bytes> = sender.ready().await?;
-    let method = match variant {
-        Variant::Delta => "DeltaAggregatedResources",
-        Variant::Sotw => "StreamAggregatedResources",
-    };
-    let uri = format!("http://{addr}/envoy.service.discovery.v3.AggregatedDiscoveryService/{method}");
-    let request = http::Request::post(uri).header("content-type", "application/grpc").header("te", "trailers");
-    let (response, stream) = sender.send_request(request.body(())?, false)?;
-    Ok((stream, response))
 }
 
 /// An open stream.
@@ -153,7 +115,7 @@ impl Stream {
         self.send(Kind::Cluster, &[], &[], shared)
     }
 
-    async fn serve(&mut self, response: h2::client::ResponseFuture) -> anyhow::Result<()> {
+    async fn serve(&mut self, response: ResponseFuture) -> anyhow::Result<()> {
         let response = response.await.context("the stream was refused")?;
         anyhow::ensure!(response.status() == 200, "answered {}", response.status());
         let refusal = response.headers().get("grpc-message").cloned();
@@ -261,56 +223,5 @@ impl Stream {
         }
         self.progress.sent();
         Ok(())
-    }
-}
-
-/// What is done with the bytes of a socket.
-struct Counting {
-    progress: Rc<Progress>,
-    /// Until the server has said something: else the listener's backlog overflows.
-    turn: Option<OwnedSemaphorePermit>,
-}
-
-/// A socket whose received bytes are counted.
-struct Counted {
-    io: TcpStream,
-    counting: Counting,
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut self.io).poll_read(cx, buf);
-        if outcome.is_ready() {
-            self.counting.turn = None;
-        }
-        self.counting.progress.received(buf.filled().len() - before);
-        outcome
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }
