@@ -33,9 +33,9 @@ fn content(clusters: usize) -> Vec<Resource> {
 
 fn ledger() -> Ledger {
     let mut ledger = Ledger::new();
-    content(CLUSTERS).into_iter().for_each(|resource| {
+    for resource in content(CLUSTERS) {
         ledger.put(resource);
-    });
+    }
     ledger
 }
 
