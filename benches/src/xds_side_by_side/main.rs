@@ -69,7 +69,7 @@ struct Args {
     /// The Go tool, to build the peer with.
     #[arg(long, env = "MESH_GO", default_value = "go")]
     go: PathBuf,
-    /// The peer is left out where subscribers times clusters exceed this: it needs some 2.5 KiB for each.
+    /// The peer is left out where subscribers times clusters exceed this: it needs 1 to 2.5 KiB for each.
     #[arg(long, default_value_t = 1_000_000)]
     go_limit: usize,
 }
