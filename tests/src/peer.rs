@@ -113,19 +113,31 @@ pub fn node_modules() -> PathBuf {
 #[must_use]
 pub fn grpc_go() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        if let Some(path) = std::env::var_os("MESH_GRPC_GO") {
-            return PathBuf::from(path);
-        }
-        let sources = script("grpc_go");
-        let read = |name: &str| fs::read_to_string(sources.join(name)).expect("the sources are there");
-        let what = "install Go 1.25 or newer, or set MESH_GRPC_GO to a build of tests/peers/grpc_go";
-        let folder = once("go", &["main.go", "go.mod", "go.sum"].map(read).concat(), |folder| {
-            run(Command::new("go").arg("build").arg("-o").arg(folder).arg(".").current_dir(&sources), what);
-        });
-        folder.join("grpc_go")
-    })
-    .clone()
+    PATH.get_or_init(|| go_program("grpc_go", "MESH_GRPC_GO")).clone()
+}
+
+/// The program of `tests/peers/go_control_plane`: `$MESH_GO_CONTROL_PLANE`, else built by Go.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn go_control_plane() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| go_program("go_control_plane", "MESH_GO_CONTROL_PLANE")).clone()
+}
+
+/// A program of `tests/peers` in Go: what `variable` names, else built.
+fn go_program(name: &str, variable: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return PathBuf::from(path);
+    }
+    let sources = script(name);
+    let read = |file: &str| fs::read_to_string(sources.join(file)).expect("the sources are there");
+    let what = format!("install Go 1.25 or newer, or set {variable} to a build of tests/peers/{name}");
+    let folder = once(name, &["main.go", "go.mod", "go.sum"].map(read).concat(), |folder| {
+        run(Command::new("go").arg("build").arg("-o").arg(folder).arg(".").current_dir(&sources), &what);
+    });
+    folder.join(name)
 }
 
 /// Sample configuration and cases from outside: `$MESH_CORPUS`.

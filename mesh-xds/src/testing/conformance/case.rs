@@ -1,6 +1,6 @@
 //! One rule, and what became of it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use futures::future::BoxFuture;
 
@@ -99,6 +99,15 @@ impl From<Outcome> for Verdict {
             Err(Finding::Broken { expected, saw }) => Self::Fail { expected, saw },
             Err(Finding::NotApplicable(why)) => Self::NotApplicable { why },
         }
+    }
+}
+
+/// Runs a check to its end, or for as long as ten of its steps may take: a peer may talk for ever.
+pub(super) async fn judge(check: BoxFuture<'_, Outcome>, patience: Duration) -> Verdict {
+    let limit = patience * 10;
+    match tokio::time::timeout(limit, check).await {
+        Ok(outcome) => outcome.into(),
+        Err(_) => Verdict::Fail { expected: "an end".into(), saw: format!("none within {limit:?}") },
     }
 }
 

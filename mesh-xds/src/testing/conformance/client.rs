@@ -28,7 +28,10 @@ pub use self::{
     mesh::MeshClient,
     under_test::{ClientUnderTest, Hands, Running, StartError, World},
 };
-use super::{Case, Report, Verdict, case::Check};
+use super::{
+    Case, Report,
+    case::{Check, judge},
+};
 use crate::protocol::Variant;
 
 /// How long is waited.
@@ -67,7 +70,7 @@ pub async fn run_some(
     for check in checks() {
         for (variant, case) in check.cases().filter(|(variant, case)| wanted(case, *variant)) {
             let bench = Bench::new(client.clone(), patience.clone());
-            let verdict = Verdict::from((check.run)(&bench, variant).await);
+            let verdict = judge((check.run)(&bench, variant), patience.due).await;
             report.add(case, verdict);
         }
     }

@@ -30,7 +30,10 @@ pub use self::{
     fixture::{Fixture, FixtureError, Removal, ViewFixture},
     http::HttpFixture,
 };
-use super::{Case, Report, Verdict, case::Check};
+use super::{
+    Case, Report, Verdict,
+    case::{Check, judge},
+};
 
 /// The server under test.
 #[derive(Debug, Clone)]
@@ -115,7 +118,7 @@ pub async fn run_some(target: &Target, fixture: Arc<dyn Fixture>, wanted: impl F
     for check in checks() {
         for (variant, case) in check.cases().filter(|(_, case)| wanted(case)) {
             let bench = Bench::new(target, fixture.clone());
-            let verdict = Verdict::from((check.run)(&bench, variant).await);
+            let verdict = judge((check.run)(&bench, variant), target.patience).await;
             let verdict = match bench.clear().await {
                 Ok(()) => verdict,
                 Err(error) => Verdict::NotApplicable { why: format!("the fixture failed: {error}") },

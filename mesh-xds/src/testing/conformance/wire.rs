@@ -12,6 +12,7 @@ use mesh_xds_api::{
         service::discovery::v3 as proto,
     },
     google::{protobuf::Any, rpc::Status},
+    json::any_to_value,
 };
 use prost::Message;
 
@@ -168,11 +169,11 @@ impl Told {
 }
 
 impl Item {
-    /// Whether the content is `resource`'s. A server may encode a message anew, in another order of fields.
+    /// Whether the content is `resource`'s. A server may encode a message anew, in another order of fields, at any depth:
+    /// then what it says counts.
     pub(super) fn is(&self, resource: &Resource) -> bool {
         let Some(any) = &self.any else { return false };
-        any.value == *resource.bytes()
-            || normal(resource.type_url(), &any.value) == normal(resource.type_url(), resource.bytes())
+        any.value == *resource.bytes() || any_to_value(any) == any_to_value(resource.any())
     }
 }
 
@@ -274,23 +275,15 @@ fn name_of(any: &Any) -> String {
     .unwrap_or_default()
 }
 
-/// The bytes in one order of fields.
-fn normal(type_url: &TypeUrl, bytes: &Bytes) -> Option<Vec<u8>> {
-    fn again<M: Message + Default>(bytes: &Bytes) -> Option<Vec<u8>> {
-        M::decode(bytes.clone()).ok().map(|m| m.encode_to_vec())
-    }
-    match type_url.short()? {
-        "CDS" => again::<Cluster>(bytes),
-        "EDS" => again::<ClusterLoadAssignment>(bytes),
-        "LDS" => again::<Listener>(bytes),
-        "RDS" => again::<RouteConfiguration>(bytes),
-        _ => None,
-    }
-}
-
 /// Whether the bytes are a message of a type the kit plays with.
 pub(super) fn is_readable(type_url: &TypeUrl, bytes: &Bytes) -> bool {
-    normal(type_url, bytes).is_some()
+    match type_url.short() {
+        Some("CDS") => Cluster::decode(bytes.clone()).is_ok(),
+        Some("EDS") => ClusterLoadAssignment::decode(bytes.clone()).is_ok(),
+        Some("LDS") => Listener::decode(bytes.clone()).is_ok(),
+        Some("RDS") => RouteConfiguration::decode(bytes.clone()).is_ok(),
+        _ => false,
+    }
 }
 
 /// `CDS +a +b -c ^nonce`.

@@ -49,8 +49,16 @@ impl Bench {
         }
     }
 
-    /// Starts a client and takes its first request: of its own choice, or for clusters.
+    /// Starts a client and takes its first request: of its own choice, or for clusters. What it asks for besides, it is
+    /// given.
     pub(super) async fn begin(&self, variant: Variant) -> Outcome<(Play, Stream, Ask)> {
+        let (play, mut stream, first) = self.begin_alone(variant).await?;
+        stream.assist(&play.world, &first.type_url);
+        Ok((play, stream, first))
+    }
+
+    /// As [`Bench::begin`], but the client is given nothing by itself.
+    pub(super) async fn begin_alone(&self, variant: Variant) -> Outcome<(Play, Stream, Ask)> {
         let mut play = self.start(variant).await?;
         if let Running::InHand(hands) = &play.running {
             hands.watch(&TypeUrl::CLUSTER, &["*"]);

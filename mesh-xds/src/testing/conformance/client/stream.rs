@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::{sync::mpsc, time::timeout};
 use tonic::Status;
 
-use super::{Patience, listen::Accepted};
+use super::{Patience, World, bench::response, listen::Accepted};
 use crate::{
     TypeUrl,
     protocol::Variant,
@@ -22,7 +22,16 @@ pub(super) struct Stream {
     responses: mpsc::Sender<Result<Told, Status>>,
     types: BTreeMap<TypeUrl, Kept>,
     sent: u32,
+    assist: Option<Assist>,
     patience: Patience,
+}
+
+/// What is told by the way, so that a client that waits for it gets on: Envoy accepts a cluster when it is warm.
+struct Assist {
+    world: World,
+    /// The type the case is about: it is told by the case alone.
+    about: TypeUrl,
+    told: BTreeSet<TypeUrl>,
 }
 
 #[derive(Default)]
@@ -39,7 +48,12 @@ struct Kept {
 impl Stream {
     pub(super) fn new(accepted: Accepted, patience: Patience) -> Self {
         let Accepted { variant, requests, responses } = accepted;
-        Self { variant, requests, responses, types: BTreeMap::new(), sent: 0, patience }
+        Self { variant, requests, responses, types: BTreeMap::new(), sent: 0, assist: None, patience }
+    }
+
+    /// Gives the client what it asks for of `world` from now on, but for the type the case is about.
+    pub(super) fn assist(&mut self, world: &World, about: &TypeUrl) {
+        self.assist = Some(Assist { world: world.clone(), about: about.clone(), told: BTreeSet::new() });
     }
 
     /// The next request, of whatever type.
@@ -49,6 +63,7 @@ impl Stream {
             Ok(None) => broken(expected, "the end of the stream"),
             Ok(Some(ask)) => {
                 self.note(&ask);
+                self.give(&ask.type_url).await;
                 Ok(ask)
             }
         }
@@ -121,8 +136,33 @@ impl Stream {
         Ok(heard)
     }
 
+    /// Tells the world's resource of a type that is asked for, once.
+    async fn give(&mut self, type_url: &TypeUrl) {
+        let names = self.names(type_url);
+        let Some(assist) = self.assist.as_mut().filter(|a| a.about != *type_url) else { return };
+        let wanted = names.contains("*") || names.contains(assist.world.name());
+        if wanted
+            && assist.told.insert(type_url.clone())
+            && let Some(resource) = assist.world.resource(type_url, 1)
+        {
+            self.send(response(type_url, &[&resource])).await;
+        }
+    }
+
     /// Sends a response under a nonce and, in SotW, a version of its own. Gives it as it was sent.
-    pub(super) async fn tell(&mut self, mut told: Told) -> Told {
+    pub(super) async fn tell(&mut self, told: Told) -> Told {
+        let told = self.send(told).await;
+        // A cluster that is told anew waits for its endpoints anew ("Resource warming").
+        let endpoints = TypeUrl::ENDPOINT;
+        if told.type_url == TypeUrl::CLUSTER
+            && self.assist.as_mut().is_some_and(|assist| assist.told.remove(&endpoints))
+        {
+            self.give(&endpoints).await;
+        }
+        told
+    }
+
+    async fn send(&mut self, mut told: Told) -> Told {
         self.sent += 1;
         told.nonce = format!("nonce-{}-{}", short(&told.type_url).to_lowercase(), self.sent);
         told.version = format!("version-{}", self.sent);

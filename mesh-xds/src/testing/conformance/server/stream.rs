@@ -12,7 +12,10 @@ use mesh_xds_api::envoy::{
     service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse},
 };
 use prost::Message;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code, Status,
@@ -167,7 +170,15 @@ impl Stream {
 
     /// The next response, unanswered, of whatever type.
     pub(super) async fn next(&mut self, expected: &str) -> Outcome<Told> {
-        match timeout(self.patience, self.responses.next()).await {
+        self.next_by(Instant::now() + self.patience, expected).await
+    }
+
+    /// As [`Stream::next`], by `end`: a server that talks for ever is not listened to for ever.
+    async fn next_by(&mut self, end: Instant, expected: &str) -> Outcome<Told> {
+        if end <= Instant::now() {
+            return broken(expected, format!("no more of it within {:?}", self.patience));
+        }
+        match timeout_at(end, self.responses.next()).await {
             Err(_) => broken(expected, format!("nothing within {:?}", self.patience)),
             Ok(None) => broken(expected, "the end of the stream"),
             Ok(Some(Err(status))) if status.code() == Code::Unimplemented => no_service(),
@@ -184,8 +195,12 @@ impl Stream {
 
     /// The next response of `type_url`, unanswered. Those of other types are accepted, and kept for [`Stream::hear`].
     pub(super) async fn next_of(&mut self, type_url: &TypeUrl, expected: &str) -> Outcome<Told> {
+        self.next_of_by(type_url, Instant::now() + self.patience, expected).await
+    }
+
+    async fn next_of_by(&mut self, type_url: &TypeUrl, end: Instant, expected: &str) -> Outcome<Told> {
         loop {
-            let told = self.next(expected).await?;
+            let told = self.next_by(end, expected).await?;
             if told.type_url == *type_url {
                 return Ok(told);
             }
@@ -222,11 +237,11 @@ impl Stream {
         let mut heard = Heard { told: BTreeMap::new(), log: Vec::new(), whole: sotw && is_whole(type_url) };
         self.types.entry(type_url.clone()).or_default().inbox.drain(..).for_each(|told| heard.take(told));
         let wanted = wanted(type_url, present, absent, heard.whole);
+        let end = Instant::now() + self.patience;
         while !heard.holds(present, absent) {
-            let told = match self.next_of(type_url, &wanted).await {
+            let told = match self.next_of_by(type_url, end, &wanted).await {
                 Err(Finding::Broken { expected, saw }) if !heard.log.is_empty() => {
-                    let log: Vec<String> = heard.log.iter().map(Told::to_string).collect();
-                    return broken(expected, format!("{}, then {saw}", log.join(", ")));
+                    return broken(expected, format!("{}, then {saw}", in_short(&heard.log)));
                 }
                 other => other?,
             };
@@ -268,9 +283,9 @@ impl Stream {
 
     /// Waits for silence of what `disturbs`. Other responses are accepted.
     async fn quiet_but(&mut self, disturbs: impl Fn(&Told) -> bool, expected: &str) -> Outcome {
-        let end = tokio::time::Instant::now() + self.quiet;
-        loop {
-            let told = match tokio::time::timeout_at(end, self.responses.next()).await {
+        let end = Instant::now() + self.quiet;
+        while Instant::now() < end {
+            let told = match timeout_at(end, self.responses.next()).await {
                 Err(_) => return Ok(()),
                 Ok(None) => return broken(expected, "the end of the stream"),
                 Ok(Some(Err(status))) if status.code() == Code::Unimplemented => return no_service(),
@@ -282,16 +297,19 @@ impl Stream {
             }
             self.keep(told).await;
         }
+        Ok(())
     }
 
     /// The status the stream ends with. Responses before it are passed over.
     pub(super) async fn end(&mut self, expected: &str) -> Outcome<Code> {
+        let end = Instant::now() + self.patience;
         loop {
-            match timeout(self.patience, self.responses.next()).await {
+            match timeout_at(end, self.responses.next()).await {
                 Err(_) => return broken(expected, "a stream that goes on"),
                 Ok(None) => return Ok(Code::Ok),
                 Ok(Some(Err(status))) if status.code() == Code::Unimplemented => return no_service(),
                 Ok(Some(Err(status))) => return Ok(status.code()),
+                Ok(Some(Ok(_))) if end <= Instant::now() => return broken(expected, "a stream that goes on"),
                 Ok(Some(Ok(_))) => {}
             }
         }
@@ -333,6 +351,14 @@ fn wanted(type_url: &TypeUrl, present: &[&Resource], absent: &[&str], whole: boo
         absent.iter().for_each(|n| text.push_str(&format!(" -{n}")));
     }
     text
+}
+
+/// The first responses of many.
+fn in_short(log: &[Told]) -> String {
+    const FEW: usize = 8;
+    let first: Vec<String> = log.iter().take(FEW).map(Told::to_string).collect();
+    let more = log.len().saturating_sub(FEW);
+    if more == 0 { first.join(", ") } else { format!("{} and {more} more", first.join(", ")) }
 }
 
 fn no_service<T>() -> Outcome<T> {

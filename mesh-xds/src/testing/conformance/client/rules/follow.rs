@@ -54,14 +54,14 @@ async fn serve(play: &Play, stream: &mut Stream, first: Ask, last: &TypeUrl) -> 
 }
 
 async fn follows(bench: &Bench, variant: Variant) -> Outcome {
-    let (play, mut stream, first) = bench.begin(variant).await?;
+    let (play, mut stream, first) = bench.begin_alone(variant).await?;
     serve(&play, &mut stream, first, &EDS).await?;
     let names = stream.names(&EDS);
     ensure(names.contains(play.world.name()), "the endpoints by name", || format!("{names:?}"))
 }
 
 async fn own_nonces(bench: &Bench, variant: Variant) -> Outcome {
-    let (play, mut stream, first) = bench.begin(variant).await?;
+    let (play, mut stream, first) = bench.begin_alone(variant).await?;
     let mut heard = serve(&play, &mut stream, first, &EDS).await?;
     while heard.last().is_none_or(|ask| ask.type_url != EDS || ask.nonce.is_empty()) {
         heard.push(stream.next("an answer to the endpoints").await?);
@@ -75,7 +75,7 @@ async fn own_nonces(bench: &Bench, variant: Variant) -> Outcome {
 }
 
 async fn unrequested(bench: &Bench, variant: Variant) -> Outcome {
-    let (play, mut stream, first) = bench.begin(variant).await?;
+    let (play, mut stream, first) = bench.begin_alone(variant).await?;
     if play.hands().is_ok() {
         return in_hand(bench, variant).await;
     }
@@ -94,7 +94,7 @@ async fn in_hand(bench: &Bench, variant: Variant) -> Outcome {
 }
 
 async fn dropped(bench: &Bench, variant: Variant) -> Outcome {
-    let (play, mut stream, first) = bench.begin(variant).await?;
+    let (play, mut stream, first) = bench.begin_alone(variant).await?;
     serve(&play, &mut stream, first, &EDS).await?;
     let gone = match variant {
         Variant::Delta => removal(&CDS, &[play.world.name()]),

@@ -46,9 +46,9 @@ async fn added(bench: &Bench, variant: Variant) -> Outcome {
     bench.put(&[&base]).await?;
     let mut stream = subscribed(bench, variant, &[]).await?;
     stream.hear(&CDS, &[&base], &[]).await?;
-    stream.hear(&EDS, &[], &["n"]).await?;
-    stream.hear(&RDS, &[], &["n"]).await?;
-    stream.quiet_of(&CDS, "silence about clusters, which did not change").await?;
+    bench.settle(&mut stream).await?;
+    stream.forget(&CDS);
+    stream.forget(&LDS);
     let (c, e, l, r) = (cluster("n", 1), endpoints("n", 1), listener("n", 1), routes("n", "n"));
     bench.put(&[&r, &l, &e, &c]).await?;
     stream.hear_change(&CDS, &[&c], &[], &[&base, &c]).await?;
@@ -70,10 +70,10 @@ async fn removed(bench: &Bench, variant: Variant) -> Outcome {
     bench.put(&[&old, &e, &l, &r]).await?;
     let mut stream = subscribed(bench, variant, &["old", "new"]).await?;
     stream.hear(&CDS, &[&old], &[]).await?;
-    stream.hear(&EDS, &[&e], &["new"]).await?;
+    stream.hear(&EDS, &[&e], &[]).await?;
     stream.hear(&LDS, &[&l], &[]).await?;
     stream.hear(&RDS, &[&r], &[]).await?;
-    stream.quiet_of(&CDS, "silence about clusters, which did not change").await?;
+    bench.settle(&mut stream).await?;
     let moved = routes("n", "new");
     let before = stream.log().len();
     bench.update(&[&new, &e2, &moved], &[(&CDS, "old")]).await?;
