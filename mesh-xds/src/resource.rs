@@ -106,6 +106,10 @@ impl Resource {
         let fail = |reason: String| NameError { type_url: any.type_url.clone().into(), reason };
         let wrapped: Wrapped = mesh_xds_api::any::unpack(&any).map_err(|e| fail(e.to_string()))?;
         let inner = wrapped.resource.ok_or_else(|| fail("the wrapper holds no resource".into()))?;
+        // Wrappers within wrappers would be a way to exhaust the stack.
+        if mesh_xds_api::any::is::<Wrapped>(&inner) {
+            return Err(fail("the wrapper holds a wrapper".into()));
+        }
         match wrapped.name.as_str() {
             "" => Self::from_any(inner),
             name => Ok(Self::new(name, inner)),
@@ -192,7 +196,8 @@ impl fmt::Debug for Resource {
     }
 }
 
-/// Field 1 as text: where every resource type of the API has its name.
+/// Field 1 as text: where every resource type of the API has its name. If it is there more than once the last counts, as
+/// for every decoder.
 fn name_of(bytes: &Bytes) -> Result<String, String> {
     let mut rest = bytes.clone();
     let mut name = String::new();
@@ -201,9 +206,9 @@ fn name_of(bytes: &Bytes) -> Result<String, String> {
         let (tag, wire) = decode_key(&mut rest).map_err(|e| e.to_string())?;
         if tag == 1 && wire == WireType::LengthDelimited {
             string::merge(wire, &mut name, &mut rest, context.clone()).map_err(|e| e.to_string())?;
-            break;
+        } else {
+            skip_field(wire, tag, &mut rest, context.clone()).map_err(|e| e.to_string())?;
         }
-        skip_field(wire, tag, &mut rest, context.clone()).map_err(|e| e.to_string())?;
     }
     if name.is_empty() { Err("the message has no name".into()) } else { Ok(name) }
 }
@@ -237,6 +242,22 @@ mod tests {
         let resource = Resource::from_any(mesh_xds_api::any::pack(&outer)).unwrap();
         assert_eq!(resource.name(), &"alias");
         assert_eq!(resource.any(), &inner);
+    }
+
+    #[test]
+    fn wrappers_are_not_nested() {
+        let mut any = mesh_xds_api::any::pack(&Cluster { name: "c".into(), ..Default::default() });
+        for _ in 0..2 {
+            any = mesh_xds_api::any::pack(&Wrapped { resource: Some(any), ..Default::default() });
+        }
+        assert!(Resource::from_any(any).unwrap_err().reason.contains("a wrapper"));
+    }
+
+    #[test]
+    fn the_last_name_counts_as_for_every_decoder() {
+        let value = Bytes::from_static(&[0x0a, 1, b'x', 0x0a, 1, b'y']);
+        let any = Any { type_url: Cluster::type_url(), value: value.clone() };
+        assert_eq!(named(any), Cluster::decode(value).unwrap().name);
     }
 
     #[test]
