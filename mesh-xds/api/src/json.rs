@@ -12,6 +12,9 @@ use prost_reflect::{
 
 use crate::{any::Any, descriptor_pool};
 
+/// How many `Any`s within each other are expanded. Envoy's own configuration nests about five.
+const MAX_NESTED_ANY: usize = 16;
+
 /// Why a text is no message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -163,7 +166,7 @@ fn bytes_to_value(name: &str, bytes: &[u8]) -> serde_json::Value {
         .get_message_by_name(name)
         .and_then(|d| DynamicMessage::decode(d, bytes).ok())
         .and_then(|mut m| {
-            opaque_foreign_any(&mut m);
+            opaque_foreign_any(&mut m, 0);
             let options = SerializeOptions::new().use_proto_field_name(true);
             m.serialize_with_options(serde_json::value::Serializer, &options).ok()
         });
@@ -172,14 +175,15 @@ fn bytes_to_value(name: &str, bytes: &[u8]) -> serde_json::Value {
 
 /// Replaces every `Any` that the serialiser could not expand by a `BytesValue` named after the foreign type.
 ///
-/// The serialiser refuses a whole message for one such `Any`; a dump must not.
-fn opaque_foreign_any(message: &mut DynamicMessage) {
+/// The serialiser refuses a whole message for one such `Any`; a dump must not. Nor may it go as deep as somebody likes to
+/// nest them: an `Any` that is too far inside is not expanded either.
+fn opaque_foreign_any(message: &mut DynamicMessage, depth: usize) {
     let fields: Vec<_> = message.fields().map(|(f, _)| f).filter(|f| holds_message(&f.kind())).collect();
     for field in fields {
         match message.get_field_mut(&field) {
-            Value::Message(inner) => visit(inner),
-            Value::List(items) => items.iter_mut().filter_map(Value::as_message_mut).for_each(visit),
-            Value::Map(entries) => entries.values_mut().filter_map(Value::as_message_mut).for_each(visit),
+            Value::Message(inner) => visit(inner, depth),
+            Value::List(items) => items.iter_mut().filter_map(Value::as_message_mut).for_each(|m| visit(m, depth)),
+            Value::Map(entries) => entries.values_mut().filter_map(Value::as_message_mut).for_each(|m| visit(m, depth)),
             _ => {}
         }
     }
@@ -189,17 +193,17 @@ fn holds_message(kind: &Kind) -> bool {
     matches!(kind, Kind::Message(_))
 }
 
-fn visit(message: &mut DynamicMessage) {
+fn visit(message: &mut DynamicMessage, depth: usize) {
     if message.descriptor().full_name() != "google.protobuf.Any" {
-        return opaque_foreign_any(message);
+        return opaque_foreign_any(message, depth);
     }
     let (Some(url), Some(bytes)) = (text(message, "type_url"), raw(message, "value")) else { return };
     let name = url.rsplit('/').next().unwrap_or_default();
-    let inner =
-        descriptor_pool().get_message_by_name(name).and_then(|d| DynamicMessage::decode(d, bytes.as_slice()).ok());
+    let known = descriptor_pool().get_message_by_name(name).filter(|_| depth < MAX_NESTED_ANY);
+    let inner = known.and_then(|d| DynamicMessage::decode(d, bytes.as_slice()).ok());
     let replaced = match inner {
         Some(mut inner) => {
-            opaque_foreign_any(&mut inner);
+            opaque_foreign_any(&mut inner, depth + 1);
             Some((url, inner.encode_to_vec()))
         }
         None => opaque_type().map(|d| {
@@ -326,6 +330,22 @@ load_assignment: {cluster_name: a}
         let read = from_peer_value::<Node>(&serde_json::json!({"id": "n", "of_next_year": {"x": 1}})).unwrap();
         assert_eq!(read.id, "n");
         assert!(from_peer_value::<Node>(&serde_json::json!({"id": 1})).is_err());
+    }
+
+    #[test]
+    fn anys_are_expanded_to_a_depth() {
+        use crate::envoy::config::core::v3::TypedExtensionConfig;
+        let mut any = crate::any::pack(&TypedExtensionConfig { name: "innermost".into(), ..Default::default() });
+        for _ in 0..5_000 {
+            any = crate::any::pack(&TypedExtensionConfig { typed_config: Some(any), ..Default::default() });
+        }
+        let mut value = &any_to_value(&any);
+        let mut depth = 0;
+        while let Some(inner) = value.get("typed_config") {
+            (value, depth) = (inner, depth + 1);
+        }
+        assert_eq!(depth, MAX_NESTED_ANY + 1);
+        assert!(value["value"]["base64"].is_string(), "{value}");
     }
 
     #[test]
