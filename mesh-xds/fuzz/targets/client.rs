@@ -13,10 +13,11 @@ use libfuzzer_sys::fuzz_target;
 use mesh_xds::{
     Nonce, TypeUrl,
     protocol::{
-        DecodeError, Response, Subscription, Variant,
+        Response, Subscription, Variant,
         client::{ClientState, Update, Verdict},
     },
 };
+use mesh_xds_api::envoy::service::discovery::v3::DeltaDiscoveryResponse;
 use mesh_xds_fuzz::{Choices, NAMES, TYPES, resource};
 
 struct World {
@@ -76,13 +77,19 @@ impl World {
         let type_url = choices.type_url();
         self.nonces += 1;
         let nonce = Nonce::from(format!("{}", self.nonces));
-        // A response of a type that was never watched is dropped.
-        if self.asked.contains(&type_url) {
-            self.unanswered.insert((type_url.clone(), nonce.as_str().to_owned()));
-        }
+        // Of a type that was never watched it is dropped; of one not asked for on this stream it may be answered.
+        self.unanswered.insert((type_url.clone(), nonce.as_str().to_owned()));
         if choices.byte() % 8 == 0 {
-            let reason = "unreadable".to_owned();
-            self.client.handle_unreadable(DecodeError { type_url, nonce, index: 0, reason });
+            // A resource with neither name nor content.
+            let message = DeltaDiscoveryResponse {
+                type_url: type_url.as_str().to_owned(),
+                nonce: nonce.into(),
+                resources: vec![Default::default()],
+                ..Default::default()
+            };
+            if let Err(error) = Response::from_delta(message) {
+                self.client.handle_unreadable(error);
+            }
             return;
         }
         let named: BTreeSet<&str> = choices.names().into_iter().collect();
