@@ -121,10 +121,15 @@ impl World {
             events += 1;
             assert!(events <= 4 * TYPES.len(), "events without end");
             let Event::Nacked { type_url, resources, .. } = event else { continue };
-            for sent in resources {
+            // Those that the refusal names, or all.
+            let any_named = resources.iter().any(|sent| sent.named);
+            for sent in resources.into_iter().filter(|sent| sent.named || !any_named) {
                 let name = sent.name.as_str().to_owned();
+                // A wildcard that is subscribed anew asks for everything.
+                let asked = |name: &str| self.asked.contains(&(type_url.clone(), name.to_owned()));
                 if let Some(version) = sent.version
-                    && !self.asked.contains(&(type_url.clone(), name.clone()))
+                    && !asked(&name)
+                    && !asked("*")
                 {
                     self.refused.insert((type_url.clone(), name, version));
                 }
@@ -137,16 +142,17 @@ impl World {
         let before = self.flight.insert(type_url.clone(), (push.nonce.clone(), true));
         assert!(before.is_none_or(|(nonce, waits)| !waits && nonce != push.nonce), "two pushes wait: {push:?}");
         let mut told = BTreeSet::new();
-        for resource in &push.content.resources {
+        for resource in push.content.resources.iter() {
             let name = resource.name().as_str().to_owned();
             let key = (type_url.clone(), name.clone(), resource.version().clone());
             let again = self.variant == Variant::Delta && self.refused.contains(&key);
             assert!(!again, "refused bytes again: {push:?}");
             assert!(told.insert(name), "a name twice: {push:?}");
         }
-        for name in &push.content.removed {
+        for name in push.content.removed.iter() {
             assert!(told.insert(name.as_str().to_owned()), "a name twice: {push:?}");
         }
+        self.asked.remove(&(type_url.clone(), "*".to_owned()));
         for name in told {
             self.asked.remove(&(type_url.clone(), name.clone()));
             self.refused.retain(|(t, n, _)| (t, n) != (type_url, &name));
