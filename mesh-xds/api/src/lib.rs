@@ -16,6 +16,7 @@
 
 pub mod any;
 mod descriptors;
+mod encoded;
 pub mod json;
 pub mod type_url;
 pub mod validate;

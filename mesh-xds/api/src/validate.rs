@@ -31,12 +31,9 @@
 mod check;
 mod compile;
 mod format;
-mod path;
 mod plan;
-mod value;
 mod violation;
 mod walk;
-mod wire;
 
 use prost::{Message, Name};
 
@@ -46,7 +43,7 @@ use crate::any::Any;
 
 /// How many messages may lie inside each other, the contents of an `Any` included. What lies deeper is a violation
 /// (`depth`): protobuf decoders stop at the same depth.
-pub const MAX_DEPTH: usize = 100;
+pub const MAX_DEPTH: usize = crate::encoded::MAX_DEPTH;
 
 /// Checks the message inside `any`. A type that this crate does not know has no rules.
 ///

@@ -2,7 +2,8 @@
 
 use regex::Regex;
 
-use super::{format::Format, value::Value};
+use super::format::Format;
+use crate::encoded::value::Value;
 
 /// What is told of a rule that is broken.
 #[derive(Debug, Clone)]

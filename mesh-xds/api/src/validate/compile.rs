@@ -1,11 +1,10 @@
 //! Descriptors into plans.
 //!
-//! Most messages of the API hold a rule somewhere below them, but many fields lead to none: [`reach`] finds the types in
-//! which a rule can apply (types refer to each other in circles), and only those get a plan.
+//! Most messages of the API hold a rule somewhere below them, but many fields lead to none: only the types in which a rule
+//! can apply, because they state one, hold an `Any`, or lead to such a type, get a plan.
 
 mod field;
 mod options;
-mod reach;
 mod rules;
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, MessageDescriptor};
@@ -15,15 +14,25 @@ use super::{
     check::Rule,
     plan::{Element, Field, Oneof, Plan, Registry, Shape},
 };
+use crate::encoded::{ANY, reach};
 
 /// The plans of all message types of `pool`, and the rules that this module does not know, each with its field.
 pub(super) fn registry(pool: &DescriptorPool) -> (Registry, Vec<String>) {
     let Some(options) = Options::of(pool) else { return (Registry::default(), Vec::new()) };
-    let active = reach::active(pool, &options);
+    let active = active(pool, &options);
     let by_name = active.iter().enumerate().map(|(id, m)| (m.full_name().to_owned(), id)).collect();
     let mut compiler = Compiler { options, by_name, unknown: Vec::new() };
     let plans = active.iter().map(|m| plan(&mut compiler, m)).collect();
     (Registry { plans, by_name: compiler.by_name }, compiler.unknown)
+}
+
+fn active(pool: &DescriptorPool, options: &Options) -> Vec<MessageDescriptor> {
+    let candidates = pool.all_messages().filter(|m| !m.is_map_entry() && !options.is_exempt(m)).collect();
+    reach::leading_to(candidates, |m| m.full_name() == ANY || states_rules(m, options))
+}
+
+fn states_rules(message: &MessageDescriptor, options: &Options) -> bool {
+    message.oneofs().any(|o| options.required(&o)) || message.fields().any(|f| options.rules(&f).is_some())
 }
 
 fn plan(compiler: &mut Compiler, message: &MessageDescriptor) -> Plan {

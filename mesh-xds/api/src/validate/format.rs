@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::value::Value;
+use crate::encoded::value::Value;
 
 /// A format that a rule names instead of describing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

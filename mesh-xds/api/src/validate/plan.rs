@@ -5,9 +5,8 @@ use std::{collections::HashMap, sync::LazyLock};
 use super::{
     check::{Check, Checks, Rule},
     compile,
-    value::Scalar,
 };
-use crate::descriptor_pool;
+use crate::{descriptor_pool, encoded::value::Scalar};
 
 /// Plans of all message types in which a rule can apply.
 #[derive(Debug, Default)]

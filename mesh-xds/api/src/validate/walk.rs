@@ -8,17 +8,20 @@ mod slot;
 
 use std::collections::HashSet;
 
-use self::slot::{Kept, Slot};
+use self::slot::Slot;
 use super::{
     MAX_DEPTH, MAX_VIOLATIONS, Violation, Violations,
     check::{Checks, Rule},
-    path::Path,
     plan::{Element, Field, List, One, Plan, Registry, Shape},
+};
+use crate::encoded::{
+    ANY,
+    kept::Kept,
+    path::Path,
     value::{self, Scalar, Value},
     wire::{Malformed, Raw, Reader},
 };
 
-const ANY: &str = "google.protobuf.Any";
 const DEPTH: &str = "lies deeper than a decoder would follow";
 
 /// One check.

@@ -6,10 +6,12 @@ use super::{
     Element, Options, Rule, Shape,
     rules::{Group, Subject},
 };
-use crate::validate::{
-    check::Checks,
-    plan::{List, Map, One},
-    value::Scalar,
+use crate::{
+    encoded::value::Scalar,
+    validate::{
+        check::Checks,
+        plan::{List, Map, One},
+    },
 };
 
 /// Turns the rules of fields into checks.

@@ -6,9 +6,9 @@ mod text;
 use prost_reflect::{DynamicMessage, EnumDescriptor, Value};
 
 use self::operand::{operand, operands};
-use crate::validate::{
-    check::{Check, Checks, Rule, Test},
-    value::{Scalar, Value as Operand},
+use crate::{
+    encoded::value::{Scalar, Value as Operand},
+    validate::check::{Check, Checks, Rule, Test},
 };
 
 /// What the rules are about.

@@ -2,7 +2,10 @@ use prost_reflect::{DynamicMessage, Value};
 use regex::Regex;
 
 use super::Subject;
-use crate::validate::{check::Test, format::Format, value::Scalar};
+use crate::{
+    encoded::value::Scalar,
+    validate::{check::Test, format::Format},
+};
 
 /// The tests of a rule of `StringRules` or `BytesRules`. `None` if it is not known.
 pub(super) fn test(

@@ -7,7 +7,7 @@ const MAX_KEY: usize = 64;
 
 /// A place in a message.
 #[derive(Clone, Copy)]
-pub(super) struct Path<'p> {
+pub(crate) struct Path<'p> {
     parent: Option<&'p Path<'p>>,
     segment: Segment<'p>,
 }
@@ -22,26 +22,26 @@ enum Segment<'p> {
 
 /// A key of a map.
 #[derive(Clone, Copy)]
-pub(super) enum Key<'p> {
+pub(crate) enum Key<'p> {
     Text(&'p str),
     Integer(i128),
 }
 
 impl<'p> Path<'p> {
-    pub(super) const ROOT: Self = Self { parent: None, segment: Segment::Root };
+    pub(crate) const ROOT: Self = Self { parent: None, segment: Segment::Root };
 
     /// A field of the message here.
-    pub(super) fn field(&'p self, name: &'p str) -> Self {
+    pub(crate) fn field(&'p self, name: &'p str) -> Self {
         Self { parent: Some(self), segment: Segment::Field(name) }
     }
 
     /// An element of the list here.
-    pub(super) fn index(&'p self, index: usize) -> Self {
+    pub(crate) fn index(&'p self, index: usize) -> Self {
         Self { parent: Some(self), segment: Segment::Index(index) }
     }
 
     /// A value of the map here.
-    pub(super) fn key(&'p self, key: Key<'p>) -> Self {
+    pub(crate) fn key(&'p self, key: Key<'p>) -> Self {
         Self { parent: Some(self), segment: Segment::Key(key) }
     }
 

@@ -13,7 +13,7 @@ const UTF8: Malformed = "is a string that is not valid UTF-8";
 ///
 /// Durations and timestamps are integers (nanoseconds); so are booleans and enums.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Integer(i128),
     Float(f64),
     Text(Cow<'a, str>),
@@ -22,7 +22,7 @@ pub(super) enum Value<'a> {
 
 impl Value<'_> {
     /// Whether it is its type's default.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match self {
             Self::Integer(i) => *i == 0,
             Self::Float(f) => *f == 0.0,
@@ -32,7 +32,7 @@ impl Value<'_> {
     }
 
     /// The bytes of a text or of bytes.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
             Self::Bytes(bytes) => bytes,
@@ -41,7 +41,7 @@ impl Value<'_> {
     }
 
     /// Bytes that are equal where values of one field are.
-    pub(super) fn to_identity(&self) -> Vec<u8> {
+    pub(crate) fn to_identity(&self) -> Vec<u8> {
         match self {
             Self::Integer(i) => i.to_le_bytes().to_vec(),
             Self::Float(f) => f.to_le_bytes().to_vec(),
@@ -52,7 +52,7 @@ impl Value<'_> {
 
 /// The type of a field that is no message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     Int32,
     Int64,
     Uint32,
@@ -73,7 +73,7 @@ pub(super) enum Scalar {
 
 impl Scalar {
     /// `None` for messages.
-    pub(super) fn of(kind: &Kind) -> Option<Self> {
+    pub(crate) fn of(kind: &Kind) -> Option<Self> {
         Some(match kind {
             Kind::Int32 => Self::Int32,
             Kind::Int64 => Self::Int64,
@@ -96,7 +96,7 @@ impl Scalar {
     }
 
     /// The value of a field that is not set.
-    pub(super) fn default(self) -> Value<'static> {
+    pub(crate) fn default(self) -> Value<'static> {
         match self {
             Self::Float | Self::Double => Value::Float(0.0),
             Self::Text => Value::Text(Cow::Borrowed("")),
@@ -106,7 +106,7 @@ impl Scalar {
     }
 
     /// What `raw` means for a field of this type.
-    pub(super) fn value(self, raw: Raw<'_>) -> Result<Value<'_>, Malformed> {
+    pub(crate) fn value(self, raw: Raw<'_>) -> Result<Value<'_>, Malformed> {
         match raw {
             Raw::Varint(v) => self.varint(v),
             Raw::Fixed64(v) => self.fixed64(v),
@@ -152,7 +152,7 @@ impl Scalar {
     }
 
     /// One element of a packed list. Texts and bytes are never packed.
-    pub(super) fn packed<'a>(self, list: &mut Reader<'a>) -> Result<Raw<'a>, Malformed> {
+    pub(crate) fn packed<'a>(self, list: &mut Reader<'a>) -> Result<Raw<'a>, Malformed> {
         match self {
             Self::Fixed32 | Self::Sfixed32 | Self::Float => list.array().map(|b| Raw::Fixed32(u32::from_le_bytes(b))),
             Self::Fixed64 | Self::Sfixed64 | Self::Double => list.array().map(|b| Raw::Fixed64(u64::from_le_bytes(b))),
@@ -161,13 +161,13 @@ impl Scalar {
     }
 
     /// Whether a list of these may be packed.
-    pub(super) fn is_number(self) -> bool {
+    pub(crate) fn is_number(self) -> bool {
         !matches!(self, Self::Text | Self::Bytes)
     }
 }
 
 /// The bytes of a message field.
-pub(super) fn message_bytes(raw: Raw<'_>) -> Result<&[u8], Malformed> {
+pub(crate) fn message_bytes(raw: Raw<'_>) -> Result<&[u8], Malformed> {
     match raw {
         Raw::Bytes(bytes) => Ok(bytes),
         _ => Err(WIRE_TYPE),
@@ -175,7 +175,7 @@ pub(super) fn message_bytes(raw: Raw<'_>) -> Result<&[u8], Malformed> {
 }
 
 /// The value inside a wrapper such as `google.protobuf.UInt32Value`.
-pub(super) fn unwrap(scalar: Scalar, wrapper: &[u8]) -> Result<Value<'_>, Malformed> {
+pub(crate) fn unwrap(scalar: Scalar, wrapper: &[u8]) -> Result<Value<'_>, Malformed> {
     let mut value = scalar.default();
     let mut reader = Reader::new(wrapper);
     while let Some((number, raw)) = reader.field()? {
@@ -187,7 +187,7 @@ pub(super) fn unwrap(scalar: Scalar, wrapper: &[u8]) -> Result<Value<'_>, Malfor
 }
 
 /// A `google.protobuf.Duration` or `Timestamp` in nanoseconds.
-pub(super) fn nanoseconds(time: &[u8]) -> Result<Value<'static>, Malformed> {
+pub(crate) fn nanoseconds(time: &[u8]) -> Result<Value<'static>, Malformed> {
     let (mut seconds, mut nanos) = (0, 0);
     let mut reader = Reader::new(time);
     while let Some((number, raw)) = reader.field()? {
@@ -202,7 +202,7 @@ pub(super) fn nanoseconds(time: &[u8]) -> Result<Value<'static>, Malformed> {
 }
 
 /// Type URL and content of a `google.protobuf.Any`.
-pub(super) fn any_parts(any: &[u8]) -> Result<(&str, &[u8]), Malformed> {
+pub(crate) fn any_parts(any: &[u8]) -> Result<(&str, &[u8]), Malformed> {
     let (mut type_url, mut content): (&[u8], &[u8]) = (&[], &[]);
     let mut reader = Reader::new(any);
     while let Some((number, raw)) = reader.field()? {

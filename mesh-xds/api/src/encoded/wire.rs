@@ -1,7 +1,7 @@
 //! Protobuf's wire format, read field by field: <https://protobuf.dev/programming-guides/encoding>.
 
 /// Why bytes are no message.
-pub(super) type Malformed = &'static str;
+pub(crate) type Malformed = &'static str;
 
 const TRUNCATED: Malformed = "is no protobuf encoding: it ends inside a field";
 const VARINT: Malformed = "is no protobuf encoding: a varint is too long";
@@ -13,7 +13,7 @@ const MAX_GROUPS: usize = 100;
 
 /// The value of one field as it lies on the wire.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Raw<'a> {
+pub(crate) enum Raw<'a> {
     Varint(u64),
     Fixed64(u64),
     Fixed32(u32),
@@ -22,17 +22,17 @@ pub(super) enum Raw<'a> {
 
 /// Reads an encoded message from front to back.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
     /// The next field and its number, `None` at the end. Groups are passed over.
-    pub(super) fn field(&mut self) -> Result<Option<(u32, Raw<'a>)>, Malformed> {
+    pub(crate) fn field(&mut self) -> Result<Option<(u32, Raw<'a>)>, Malformed> {
         while !self.rest.is_empty() {
             let (number, wire_type) = self.tag()?;
             match wire_type {
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One varint: the tag of a field, or an element of a packed list.
-    pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(&mut self) -> Result<u64, Malformed> {
         // Nearly all tags and lengths are one byte.
         if let [byte @ 0..=0x7f, rest @ ..] = self.rest {
             self.rest = rest;
@@ -107,13 +107,13 @@ impl<'a> Reader<'a> {
     }
 
     /// One number of fixed size: the value of a field, or an element of a packed list.
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let (value, rest) = self.rest.split_first_chunk().ok_or(TRUNCATED)?;
         self.rest = rest;
         Ok(*value)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 }
