@@ -10,6 +10,7 @@
 //! - [`json`]: JSON and YAML in protobuf's canonical mapping, both ways, `Any` expanded.
 //! - [`descriptor_pool`]: the same set for reflection, with the `validate.rules` options kept.
 //! - [`validate`]: those rules, enforced on encoded messages.
+//! - [`references`]: the resources that an encoded message names.
 //! - [`type_url`]: names of resource types.
 //!
 //! It is data and codecs only: no protocol and no policy. See `mesh-xds` and `mesh-proxy` for those.
@@ -18,6 +19,7 @@ pub mod any;
 mod descriptors;
 mod encoded;
 pub mod json;
+pub mod references;
 pub mod type_url;
 pub mod validate;
 

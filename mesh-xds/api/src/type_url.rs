@@ -37,6 +37,11 @@ known! {
 }
 
 impl TypeUrl {
+    /// One that the API's own tables name.
+    pub(crate) const fn known(url: &'static str) -> Self {
+        Self(Cow::Borrowed(url))
+    }
+
     /// The URL as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
