@@ -36,4 +36,4 @@ pub mod translate;
 pub use ids::{NodeId, Nonce, ResourceName, Version};
 pub use mesh_xds_api::TypeUrl;
 pub use node::Node;
-pub use resource::{NameError, Origin, Resource, ResourceKey};
+pub use resource::{NameError, Origin, Reference, Resource, ResourceKey};

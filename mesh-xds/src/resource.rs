@@ -1,5 +1,7 @@
 //! One resource: a named message with a version made from its content.
 
+mod reference;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -9,6 +11,8 @@ use prost::{
     encoding::{DecodeContext, WireType, decode_key, skip_field, string},
 };
 
+pub use self::reference::Reference;
+use self::reference::References;
 use crate::{ResourceName, Version};
 
 /// A resource as it is stored, sent and received. Cloning shares the encoded bytes.
@@ -20,6 +24,7 @@ pub struct Resource {
     type_url: TypeUrl,
     origin: Option<Origin>,
     ttl: Option<Duration>,
+    references: References,
 }
 
 /// Type and name: what identifies a resource within a view.
@@ -29,6 +34,20 @@ pub struct ResourceKey {
     pub type_url: TypeUrl,
     /// The name among those of the type.
     pub name: ResourceName,
+}
+
+impl ResourceKey {
+    /// The key of a resource of this type and name.
+    pub fn new(type_url: TypeUrl, name: impl Into<ResourceName>) -> Self {
+        Self { type_url, name: name.into() }
+    }
+}
+
+/// As in `CDS/reviews`.
+impl fmt::Display for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.type_url.short().unwrap_or_else(|| self.type_url.message_name()), self.name)
+    }
 }
 
 /// The user's object a resource was made from, such as `VirtualService default/reviews`. A refusal is traced to it.
@@ -81,7 +100,7 @@ impl Resource {
     /// A resource whose version somebody else chose, as a client receives it.
     pub fn with_version(name: impl Into<ResourceName>, version: Version, any: Any) -> Self {
         let type_url = TypeUrl::from(any.type_url.as_str());
-        Self { name: name.into(), version, any, type_url, origin: None, ttl: None }
+        Self { name: name.into(), version, any, type_url, origin: None, ttl: None, references: References::default() }
     }
 
     /// A resource of `message` under `name`.
@@ -177,7 +196,19 @@ impl Resource {
     /// Type and name.
     #[must_use]
     pub fn key(&self) -> ResourceKey {
-        ResourceKey { type_url: self.type_url.clone(), name: self.name.clone() }
+        ResourceKey::new(self.type_url.clone(), self.name.clone())
+    }
+
+    /// The resources that this one names, and where, as [`mesh_xds_api::references`] finds them: in the order of the
+    /// message, a resource once for each place. Found when first asked for, and kept; clones made from then on share it.
+    #[must_use]
+    pub fn references(&self) -> &[Reference] {
+        self.references.of(&self.any)
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn shared_references(&self) -> Arc<[Reference]> {
+        self.references.of(&self.any).clone()
     }
 
     /// The message, decoded.
@@ -191,8 +222,7 @@ impl Resource {
 
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = self.type_url.short().unwrap_or_else(|| self.type_url.message_name());
-        write!(f, "{kind}/{}@{}", self.name, self.version)
+        write!(f, "{}@{}", self.key(), self.version)
     }
 }
 
