@@ -21,21 +21,27 @@
 //!
 //! A producer whose changes come in bursts gathers them: by a [`DebouncedView`], or by a [`Debouncer`] that refreshes views.
 //!
+//! What resources refer to should be there: [`dangling`] tells what is not, and a [`ConsistentWriter`] refuses an update that
+//! would leave a view so.
+//!
 //! Views whose clients depend on one another belong to one [`Scope`]: what is removed from one of them leaves only when the
 //! clients of all have accepted what changed before it. The views of a source above have a scope in common.
 
 mod batch;
 mod check;
+mod consistency;
 mod debounce;
 mod filled;
 mod grouped;
 mod scope;
+mod set_aside;
 mod source;
 mod view;
 mod watcher;
 
 pub use batch::{Batch, Changed};
 pub use check::{ApiRules, Refused, ResourceCheck, Unchecked};
+pub use consistency::{ConsistentWriter, Dangling, External, Inconsistent, dangling};
 pub use debounce::{Debounce, DebounceConfig, DebounceStats, DebouncedView, Debouncer};
 pub use filled::{FilledViews, ViewFiller};
 pub use grouped::{GroupedViews, NodeGroup};

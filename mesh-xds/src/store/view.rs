@@ -1,7 +1,8 @@
 //! One set of resources.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
+    convert::Infallible,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
@@ -10,15 +11,15 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
-use tracing::warn;
 
 use super::{
     ApiRules, Refused, ResourceCheck, Revision, Scope, Unchecked, ViewWatcher,
     batch::{Batch, Changed, Step},
     scope::Member,
+    set_aside::{SetAside, Verdicts},
 };
 use crate::{
-    Resource, ResourceKey, ResourceName, TypeUrl, Version,
+    Resource, ResourceKey, ResourceName, TypeUrl,
     protocol::server::{Ledger, Sharing},
 };
 
@@ -33,8 +34,18 @@ pub struct View {
     sharing: Sharing,
     /// Up to where each watcher has told removals.
     told: Mutex<Vec<Weak<AtomicU64>>>,
-    /// What was refused and not replaced since, with its version.
-    refused: Mutex<HashMap<ResourceKey, (Version, Refused)>>,
+    set_aside: SetAside,
+}
+
+/// An update that is about to be done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Proposed<'a> {
+    /// The content.
+    pub(super) ledger: &'a Ledger,
+    /// What will be done to it.
+    pub(super) steps: &'a [Step],
+    /// What will not.
+    pub(super) refused: &'a [Refused],
 }
 
 impl std::fmt::Debug for View {
@@ -69,75 +80,74 @@ impl View {
             member: scope.join(),
             sharing: Sharing::default(),
             told: Mutex::default(),
-            refused: Mutex::default(),
+            set_aside: SetAside::default(),
         })
     }
 
     /// Applies `batch`, whole but for what is refused. Costs what the batch names.
     pub fn update(&self, batch: Batch) -> Changed {
-        let mut refused = Vec::new();
+        certain(self.update_if(batch, |_| Ok(())))
+    }
+
+    /// As [`View::update`], if `agrees` does.
+    pub(super) fn update_if<E>(
+        &self,
+        batch: Batch,
+        agrees: impl FnOnce(Proposed<'_>) -> Result<(), E>,
+    ) -> Result<Changed, E> {
+        let mut verdicts = self.set_aside.verdicts();
         let mut steps = batch.steps;
         steps.retain(|step| match step {
-            Step::Put(resource) => self.allows(resource, &mut refused),
+            Step::Put(resource) => self.allows(resource, &mut verdicts),
             Step::Remove(key) => {
-                self.refused.lock().remove(key);
+                verdicts.clear(|| key.clone());
                 true
             }
         });
-        let changed = self.write(steps.len(), |ledger, changed| {
-            for step in steps {
-                match step {
-                    Step::Put(resource) => put(ledger, resource, changed),
-                    Step::Remove(key) => remove(ledger, key, changed),
-                }
-            }
-        });
-        Changed { refused, ..changed }
+        let changed = self.write(|_| steps, verdicts.refused(), agrees)?;
+        self.set_aside.settle(verdicts);
+        Ok(changed)
     }
 
     /// Makes `resources` the whole content, of all types: what is not among them is removed; what is refused stays as it
     /// was. Costs the size of both sets; watchers hear of the difference only.
     pub fn replace(&self, resources: impl IntoIterator<Item = Resource>) -> Changed {
-        let (mut refused, mut set_aside) = (Vec::new(), HashSet::new());
+        certain(self.replace_if(resources, |_| Ok(())))
+    }
+
+    /// As [`View::replace`], if `agrees` does.
+    pub(super) fn replace_if<E>(
+        &self,
+        resources: impl IntoIterator<Item = Resource>,
+        agrees: impl FnOnce(Proposed<'_>) -> Result<(), E>,
+    ) -> Result<Changed, E> {
+        let mut verdicts = self.set_aside.verdicts();
         let mut resources: Vec<Resource> = resources.into_iter().collect();
-        resources.retain(|resource| {
-            let allowed = self.allows(resource, &mut refused);
-            if !allowed {
-                set_aside.insert(resource.key());
-            }
-            allowed
-        });
-        self.refused.lock().retain(|key, _| set_aside.contains(key));
-        let steps = resources.len() + self.len();
-        let changed = self.write(steps, |ledger, changed| {
+        resources.retain(|resource| self.allows(resource, &mut verdicts));
+        let set_aside = verdicts.keys();
+        let steps = |ledger: &Ledger| {
             let stale = keys_besides(ledger, &resources, &set_aside);
-            resources.into_iter().for_each(|resource| put(ledger, resource, changed));
-            stale.into_iter().for_each(|key| remove(ledger, key, changed));
-        });
-        Changed { refused, ..changed }
+            resources.into_iter().map(Step::Put).chain(stale.into_iter().map(Step::Remove)).collect()
+        };
+        let changed = self.write(steps, verdicts.refused(), agrees)?;
+        self.set_aside.settle(verdicts);
+        self.set_aside.retain(&set_aside);
+        Ok(changed)
     }
 
     /// Whether `resource` may be shown. What the view has already is not looked at again.
-    fn allows(&self, resource: &Resource, refused: &mut Vec<Refused>) -> bool {
+    fn allows(&self, resource: &Resource, verdicts: &mut Verdicts) -> bool {
         let known = self.read(|ledger| {
             let known = ledger.get(resource.type_url(), resource.name().as_str());
             known.is_some_and(|known| known.version() == resource.version())
         });
-        let verdict = if known { Ok(()) } else { self.verdict(resource) };
-        let mut set_aside = self.refused.lock();
-        match verdict {
+        match if known { Ok(()) } else { self.verdict(resource) } {
             Ok(()) => {
-                if !set_aside.is_empty() {
-                    set_aside.remove(&resource.key());
-                }
+                verdicts.clear(|| resource.key());
                 true
             }
-            Err(found) => {
-                let before = set_aside.insert(found.key.clone(), (resource.version().clone(), found.clone()));
-                if before.is_none_or(|(version, _)| version != *resource.version()) {
-                    warn!(resource = found.to_string(), "a resource was refused; clients keep the one before");
-                }
-                refused.push(found);
+            Err(refused) => {
+                verdicts.refuse(resource.version().clone(), refused);
                 false
             }
         }
@@ -145,39 +155,46 @@ impl View {
 
     /// What the check says of new content, or has said of it.
     fn verdict(&self, resource: &Resource) -> Result<(), Refused> {
-        let key = resource.key();
-        if let Some((version, refused)) = self.refused.lock().get(&key)
-            && version == resource.version()
-        {
-            return Err(refused.clone());
+        if let Some(refused) = self.set_aside.known(resource) {
+            return Err(refused);
         }
-        let origin = resource.origin().cloned();
+        let (key, origin) = (resource.key(), resource.origin().cloned());
         self.check.check(resource).map_err(|reason| Refused { key, origin, reason: reason.into() })
     }
 
     /// What was refused and has neither been replaced nor removed since.
     #[must_use]
     pub fn refused(&self) -> Vec<Refused> {
-        let mut refused: Vec<Refused> = self.refused.lock().values().map(|(_, refused)| refused.clone()).collect();
-        refused.sort_by(|a, b| a.key.cmp(&b.key));
-        refused
+        self.set_aside.list()
     }
 
-    fn write(&self, steps: usize, change: impl FnOnce(&mut Ledger, &mut Changed)) -> Changed {
-        let mut changed = Changed::default();
+    fn write<E>(
+        &self,
+        steps: impl FnOnce(&Ledger) -> Vec<Step>,
+        refused: Vec<Refused>,
+        agrees: impl FnOnce(Proposed<'_>) -> Result<(), E>,
+    ) -> Result<Changed, E> {
         let mut ledger = self.ledger.write();
+        let steps = steps(&ledger);
+        agrees(Proposed { ledger: &ledger, steps: &steps, refused: &refused })?;
+        let mut changed = Changed { refused, ..Changed::default() };
         // Numbered under the lock, so that a view's revisions only grow.
-        ledger.advance(self.member.reserve(steps));
-        change(&mut ledger, &mut changed);
+        ledger.advance(self.member.reserve(steps.len()));
+        for step in steps {
+            match step {
+                Step::Put(resource) => put(&mut ledger, resource, &mut changed),
+                Step::Remove(key) => remove(&mut ledger, key, &mut changed),
+            }
+        }
         if changed.is_empty() {
-            return changed;
+            return Ok(changed);
         }
         ledger.forget_removals(self.told_by_all());
         let revision = ledger.revision();
         self.member.changed(revision);
         drop(ledger);
         self.revision.send_modify(|r| *r = revision.max(*r));
-        changed
+        Ok(changed)
     }
 
     /// Up to where every watcher has told removals.
@@ -262,6 +279,14 @@ impl View {
     /// Remembers removals until the counter says that they were told.
     pub(super) fn remember_for(&self, told: &Arc<AtomicU64>) {
         self.told.lock().push(Arc::downgrade(told));
+    }
+}
+
+/// What nobody objects to.
+fn certain(changed: Result<Changed, Infallible>) -> Changed {
+    match changed {
+        Ok(changed) => changed,
+        Err(never) => match never {},
     }
 }
 

@@ -132,6 +132,12 @@ impl Ledger {
         changed.map(|entry| (entry.resource.name(), entry.present()))
     }
 
+    /// Whether [`Ledger::changes`] since then may lack removals: they were forgotten.
+    #[must_use]
+    pub fn forgot_since(&self, since: Revision) -> bool {
+        self.types.values().any(|kind| kind.forgot_since(since))
+    }
+
     /// The types of which there is, or was, a resource.
     pub fn types(&self) -> impl Iterator<Item = &TypeUrl> {
         self.types.keys()
