@@ -29,7 +29,7 @@ use std::{
 use self::file::{Stamp, parse};
 use crate::{
     Resource, ResourceKey,
-    store::{Changed, View},
+    store::{self, Changed, Dangling, External, View},
 };
 
 /// The largest file that is read.
@@ -137,9 +137,20 @@ impl ResourceDir {
     /// The resources, one per type and name, with their file as origin.
     #[must_use]
     pub fn resources(&self) -> Vec<Resource> {
+        self.in_force().cloned().collect()
+    }
+
+    fn in_force(&self) -> impl Iterator<Item = &Resource> {
         let mut seen = std::collections::HashSet::new();
         let all = self.files.values().flat_map(|f| &f.resources);
-        all.filter(|r| seen.insert(r.key())).cloned().collect()
+        all.filter(move |r| seen.insert(r.key()))
+    }
+
+    /// The references among the resources that lead to nothing, each with its file as origin: no error, for clients may have
+    /// what is missing from elsewhere, such as their bootstrap.
+    #[must_use]
+    pub fn dangling(&self) -> Vec<Dangling> {
+        store::dangling(self.in_force(), &External::none())
     }
 
     /// What is wrong now, by file.
@@ -238,6 +249,23 @@ mod tests {
         let dir = ResourceDir::open(folder.path()).unwrap();
         assert_eq!(names(&dir), ["one"]);
         assert!(reasons(&dir)[0].starts_with("b.yaml: CDS/one"), "{:?}", reasons(&dir));
+    }
+
+    #[test]
+    fn a_reference_to_nothing_is_told_with_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let eds = "type: EDS\neds_cluster_config: {eds_config: {ads: {}}}";
+        std::fs::write(folder.path().join("a.yaml"), format!("{CLUSTER}one\n{eds}")).unwrap();
+        let mut dir = ResourceDir::open(folder.path()).unwrap();
+        let told: Vec<String> = dir.dangling().iter().map(ToString::to_string).collect();
+        let file = folder.path().join("a.yaml");
+        assert_eq!(told, [format!("CDS/one (from {}): name: there is no EDS/one", file.display())]);
+        assert_eq!(reasons(&dir), [] as [&str; 0]);
+        let endpoints =
+            "\"@type\": type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment\ncluster_name: one";
+        std::fs::write(folder.path().join("b.yaml"), endpoints).unwrap();
+        assert!(dir.scan());
+        assert_eq!(dir.dangling(), []);
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::{cli::XdsArgs, exit, net};
 /// How often the folder is looked at.
 const PERIOD: Duration = Duration::from_millis(200);
 
+/// References to nothing that are logged one by one.
+const MAX_TOLD: usize = 20;
+
 /// Serves a folder of resources to every client alike: ADS and each service alone, both variants.
 pub(crate) fn xds(args: XdsArgs) -> anyhow::Result<u8> {
     block_on(serve_folder(args))
@@ -52,5 +55,12 @@ fn tell(folder: &ResourceDir, changed: &Changed) {
     tracing::info!(put = changed.put.len(), removed = changed.removed.len(), "resources read");
     for error in folder.errors() {
         tracing::error!(%error, "resources: what the file gave last stays in force");
+    }
+    let dangling = folder.dangling();
+    for dangling in dangling.iter().take(MAX_TOLD) {
+        tracing::warn!(%dangling, "resources: a reference leads to nothing, unless the client has it from its bootstrap");
+    }
+    if dangling.len() > MAX_TOLD {
+        tracing::warn!(more = dangling.len() - MAX_TOLD, "resources: more references lead to nothing");
     }
 }
