@@ -319,3 +319,86 @@ fn the_bootstrap_fetches_nothing_but_secrets() {
     assert!(!text.contains("\"ads\"") && !text.contains("\"rds\"") && !text.contains("\"EDS\""));
     assert_eq!(bootstrap["static_resources"]["listeners"].as_array().unwrap().len(), 4);
 }
+
+/// Routes of every kind, and credentials.
+const REFERRING: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: cred}
+stringData: {tls.crt: CERTIFICATE, tls.key: HIDDEN}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {name: tls}
+spec:
+  selector: {istio: ingressgateway}
+  servers:
+  - {port: {number: 443, name: a, protocol: HTTPS}, hosts: [a.example.com], tls: {mode: SIMPLE, credentialName: cred}}
+  - {port: {number: 444, name: b, protocol: TLS}, hosts: [b.example.com], tls: {mode: PASSTHROUGH}}
+  - {port: {number: 445, name: c, protocol: TCP}, hosts: ['*']}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: all}
+spec:
+  hosts: [a.example.com, b.example.com, front]
+  gateways: [tls, mesh]
+  http:
+  - match: [{uri: {prefix: /mirror}}]
+    route: [{destination: {host: front}}]
+    mirror: {host: stock, subset: v2}
+  - match: [{uri: {prefix: /half}}]
+    route: [{destination: {host: front}, weight: 1}, {destination: {host: stock, subset: v1}, weight: 99}]
+    mirrors: [{destination: {host: stock}}]
+  - route: [{destination: {host: front}}]
+  tls:
+  - match: [{sniHosts: [b.example.com], port: 444}]
+    route: [{destination: {host: stock, subset: v1}, weight: 1}, {destination: {host: front}, weight: 1}]
+  tcp:
+  - match: [{port: 445}]
+    route: [{destination: {host: front}}]
+";
+
+/// References to nothing, of all kinds of nodes, as `RDS/a>CDS/b (origin)`; and the types that are referred to.
+#[cfg(feature = "server")]
+fn dangling(extra: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    use mesh_xds::store::{Dangling, External, dangling};
+
+    let told = |d: Dangling| format!("{}>{} ({})", d.from, d.to, d.origin.unwrap());
+    let context = context(extra);
+    let made = [front(), node(FRONT, json!({})), gateway()].map(|node| context.translate(&node).resources);
+    let found = made.iter().flat_map(|resources| dangling(resources, &External::none())).map(told).collect();
+    let references = made.iter().flatten().flat_map(|r| r.references());
+    (found, references.filter_map(|r| r.to.type_url.short().map(str::to_owned)).collect())
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn what_a_node_is_sent_refers_to_what_it_is_sent() {
+    let (found, kinds) = dangling(REFERRING);
+    assert_eq!(found, BTreeSet::new());
+    assert_eq!(kinds, BTreeSet::from(["CDS", "EDS", "RDS", "SDS"].map(str::to_owned)));
+}
+
+#[cfg(feature = "server")]
+#[test]
+fn a_destination_that_is_not_there_is_traced_to_its_object() {
+    // The route stays, as with Istio: its callers are to hear of it, not those of another route.
+    let (found, _) = dangling(
+        "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: lost}
+spec:
+  hosts: [front]
+  http:
+  - match: [{uri: {prefix: /none}}]
+    route: [{destination: {host: nowhere}}]
+  - route: [{destination: {host: front}, weight: 1}, {destination: {host: stock, subset: none}, weight: 99}]
+",
+    );
+    let expected =
+        ["outbound|8080||nowhere.default.svc.cluster.local", "outbound|9080|none|stock.default.svc.cluster.local"];
+    let expected = expected.map(|cluster| format!("RDS/8080>CDS/{cluster} (VirtualService default/lost)"));
+    assert_eq!(found, BTreeSet::from(expected));
+}
