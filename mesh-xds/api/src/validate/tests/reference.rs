@@ -184,6 +184,7 @@ fn holds_alone(field: &FieldDescriptor, group: &DynamicMessage, rule: &str, limi
         "suffix" => text.ends_with(limit.as_str().unwrap()),
         "pattern" => Regex::new(limit.as_str().unwrap()).unwrap().is_match(text),
         "well_known_regex" if !flag(group, "strict") => header(r"^[^\x00\x0A\x0D]*$"),
+        "well_known_regex" if limit.as_enum_number() == Some(2) => header(r"^[^\x00-\x08\x0A-\x1F\x7F]*$"),
         "well_known_regex" => header(r"^:?[0-9a-zA-Z!#$%&'*+-.^_|~\x60]+$"),
         _ => true,
     }
