@@ -28,7 +28,7 @@ mod rules;
 pub mod server;
 
 pub use message::{DecodeError, Heartbeat, Request, Response};
-pub use push::{Content, Push};
+pub use push::{Content, Push, content_version};
 pub use rules::TypeRules;
 
 use crate::ResourceName;

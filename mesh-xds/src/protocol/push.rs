@@ -155,8 +155,8 @@ impl Push {
     }
 }
 
-/// A version for resources as a whole, in whichever order: equal content, equal version.
-pub(crate) fn content_version<'a>(resources: impl Iterator<Item = &'a Resource>) -> Version {
+/// The version that a push of `resources` says, in whichever order they are: equal content, equal version.
+pub fn content_version<'a>(resources: impl Iterator<Item = &'a Resource>) -> Version {
     let hash = |text: &str, seed| xxhash_rust::xxh3::xxh3_64_with_seed(text.as_bytes(), seed);
     let one = |r: &Resource| hash(r.version().as_str(), hash(r.name().as_str(), 0));
     let (count, sum) = resources.fold((0u64, 0u64), |(count, sum), r| (count + 1, sum.wrapping_add(one(r))));
