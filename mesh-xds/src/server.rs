@@ -26,6 +26,7 @@ mod budget;
 mod codec;
 mod csds;
 mod fetch;
+mod incoming;
 mod limits;
 mod listen;
 mod load;

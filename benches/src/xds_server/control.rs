@@ -1,13 +1,14 @@
-//! The control port: HTTP/1.1, `POST` only.
+//! The control port, HTTP/1.1.
 //!
-//! | path | what it does |
+//! | request | what it does |
 //! |---|---|
-//! | `/bump?mode=all` | another weight for the endpoints of every assignment |
-//! | `/bump?mode=one` | the same for `cluster-0` alone |
-//! | `/add`, `/remove` | one cluster more or less at the end, with its assignment |
+//! | `POST /bump?mode=all` | another weight for the endpoints of every assignment |
+//! | `POST /bump?mode=one` | the same for `cluster-0` alone |
+//! | `POST /add`, `POST /remove` | one cluster more or less at the end, with its assignment |
+//! | `GET /version` | nothing |
 //!
-//! Each takes `weight=W`; without it a weight is chosen that was not there before. The answer's body is the count of
-//! changes so far.
+//! A change takes `weight=W`; without it another than the last is taken. The answer's body is the version that responses
+//! with the changed assignments carry, as `version_info` or `system_version_info`; at first that of all assignments.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -36,14 +37,15 @@ async fn answer(request: Request<Incoming>, content: Arc<Mutex<Content>>) -> Res
     let value = |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
     let weight = value("weight").and_then(|w| w.parse().ok());
     let mut content = content.lock().await;
-    let version = match (request.method(), request.uri().path()) {
+    match (request.method(), request.uri().path()) {
         (&Method::POST, "/bump") if value("mode") == Some("one") => content.bump(1, weight),
         (&Method::POST, "/bump") => content.bump(usize::MAX, weight),
         (&Method::POST, "/add") => content.add(weight),
         (&Method::POST, "/remove") => content.remove(),
-        _ => return Ok(respond(StatusCode::NOT_FOUND, "POST to /bump, /add or /remove".into())),
-    };
-    Ok(respond(StatusCode::OK, version.to_string()))
+        (&Method::GET, "/version") => {}
+        _ => return Ok(respond(StatusCode::NOT_FOUND, "POST to /bump, /add or /remove, or GET /version".into())),
+    }
+    Ok(respond(StatusCode::OK, content.version().to_string()))
 }
 
 fn respond(status: StatusCode, body: String) -> Response<Full<Bytes>> {

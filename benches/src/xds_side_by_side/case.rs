@@ -140,7 +140,7 @@ impl Round {
     }
 
     async fn connect(&mut self, subscribers: usize) -> anyhow::Result<Cost> {
-        let everything = Target { clusters: 0..self.seen, assignments: 0..self.seen, weight: self.weight };
+        let everything = Target { clusters: 0..self.seen, assignments: 0..self.seen, weight: self.weight, left: None };
         let mark = self.fleet.mark(&self.server, everything)?;
         self.fleet.connect(subscribers, &self.server);
         self.fleet.reach(subscribers, &self.server, &mark).await
@@ -161,11 +161,16 @@ impl Round {
         for _ in 0..often {
             self.weight += 1;
             additions.push(self.change(Case::Add).await?);
-            let mark = self.fleet.mark(&self.server, Target::default())?;
+            let mark = self.fleet.mark(&self.server, self.removal())?;
             self.server.post("/remove").await?;
-            removals.push(self.fleet.rest(&self.server, &mark).await?);
+            removals.push(self.fleet.reach(self.size.subscribers, &self.server, &mark).await?);
         }
         Ok((mean(&additions), mean(&removals)))
+    }
+
+    /// What everyone sees once the last cluster is gone.
+    fn removal(&self) -> Target {
+        Target { left: Some(self.size.clusters), ..Target::default() }
     }
 
     async fn change(&mut self, case: Case) -> anyhow::Result<Cost> {
@@ -175,7 +180,7 @@ impl Round {
             Case::Add => ("/add?", n..n + 1, n..n + 1),
             _ => ("/bump?mode=all&", 0..0, 0..self.seen),
         };
-        let mark = self.fleet.mark(&self.server, Target { clusters, assignments, weight: self.weight })?;
+        let mark = self.fleet.mark(&self.server, Target { clusters, assignments, weight: self.weight, left: None })?;
         self.server.post(&format!("{path}weight={}", self.weight)).await?;
         self.fleet.reach(self.size.subscribers, &self.server, &mark).await
     }

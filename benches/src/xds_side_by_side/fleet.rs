@@ -121,7 +121,7 @@ pub(crate) async fn at_rest(server: &Server) -> anyhow::Result<()> {
     while restful < RESTFUL_WINDOWS && Instant::now() < end {
         tokio::time::sleep(WINDOW).await;
         let now = server.cpu_ms()?;
-        restful = if now - before < REST_MS { restful + 1 } else { 0 };
+        restful = if now - before < REST_MS && server.waits() { restful + 1 } else { 0 };
         before = now;
     }
     Ok(())

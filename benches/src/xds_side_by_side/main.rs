@@ -82,6 +82,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
+    let grows = args.cases.iter().any(|case| matches!(case, Case::Add | Case::Remove));
+    anyhow::ensure!(args.named.is_none() || !grows, "who asks for names does not hear of a cluster that is added");
     let folder = std::env::current_exe()?.parent().context("no folder")?.to_owned();
     let mut contenders: Vec<(&'static str, PathBuf)> = Vec::new();
     for contender in &args.servers {

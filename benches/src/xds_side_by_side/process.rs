@@ -96,6 +96,13 @@ impl Server {
         Some(sum)
     }
 
+    /// Whether every thread waits for something to happen. One that is ready to run and gets no core does not.
+    pub(crate) fn waits(&self) -> bool {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.child.id())) else { return true };
+        let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        stats.into_iter().all(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('R')))
+    }
+
     fn ticks_ms(&self) -> anyhow::Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).context("the server has ended")?;
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

@@ -26,11 +26,13 @@ pub(crate) struct Target {
     /// These assignments, with this weight.
     pub(crate) assignments: Range<usize>,
     pub(crate) weight: u32,
+    /// The last cluster goes, so that so many are left.
+    pub(crate) left: Option<usize>,
 }
 
 impl Target {
     fn len(&self) -> usize {
-        self.clusters.len() + self.assignments.len()
+        self.clusters.len() + self.assignments.len() + usize::from(self.left.is_some())
     }
 }
 
@@ -147,19 +149,31 @@ impl Progress {
             held[index] = Bytes::copy_from_slice(version);
         }
         let target = self.target.borrow();
+        match kind {
+            Kind::Cluster if target.clusters.contains(&index) => self.note(seen, index - target.clusters.start),
+            Kind::Endpoint if target.assignments.contains(&index) && weight == target.weight => {
+                self.note(seen, index - target.assignments.start + target.clusters.len());
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note of how many clusters there are after a response.
+    pub(crate) fn counted(&self, seen: &mut Seen, clusters: usize) {
+        let target = self.target.borrow();
+        if target.left == Some(clusters) {
+            self.note(seen, target.len() - 1);
+        }
+    }
+
+    fn note(&self, seen: &mut Seen, bit: usize) {
         if seen.epoch != self.epoch.get() {
-            *seen = Seen { epoch: self.epoch.get(), bits: vec![0; target.len().div_ceil(64)], ..Seen::default() };
+            let words = self.target.borrow().len().div_ceil(64);
+            *seen = Seen { epoch: self.epoch.get(), bits: vec![0; words], ..Seen::default() };
         }
         if seen.told {
             return;
         }
-        let bit = match kind {
-            Kind::Cluster if target.clusters.contains(&index) => index - target.clusters.start,
-            Kind::Endpoint if target.assignments.contains(&index) && weight == target.weight => {
-                index - target.assignments.start + target.clusters.len()
-            }
-            _ => return,
-        };
         let (word, mask) = (&mut seen.bits[bit / 64], 1 << (bit % 64));
         if *word & mask == 0 {
             *word |= mask;

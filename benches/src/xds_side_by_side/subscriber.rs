@@ -189,6 +189,9 @@ impl Stream {
                 self.follow_delta()?;
             }
         }
+        if kind == Kind::Cluster {
+            self.progress.counted(&mut self.seen, self.clusters);
+        }
         self.progress.finished(&mut self.seen);
         Ok(())
     }

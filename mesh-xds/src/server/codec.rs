@@ -1,82 +1,20 @@
-//! Messages of the discovery services on the wire: requests come in normal form, and pushes go out as they were encoded once
-//! for all who are told the same. A large one is not even copied: what a slow client has not taken yet costs it nothing.
+//! Pushes on the wire: they go out as they were encoded once for all who are told the same. A large one is not even copied:
+//! what a slow client has not taken yet costs nothing.
 
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    marker::PhantomData,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
-use mesh_xds_api::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DiscoveryRequest};
-use prost::Message;
 use tokio::sync::mpsc;
-use tonic::{
-    Status,
-    codec::{BufferSettings, DecodeBuf, Decoder},
-};
+use tonic::Status;
 
 use super::budget::Leaving;
-use crate::{
-    Node,
-    protocol::{Push, Request, Variant},
-};
-
-/// What a client sends: the node, on the first request at least, and the request.
-pub(super) type Asked = (Option<Node>, Request);
-
-/// A request message of either variant.
-pub(super) trait RequestMessage: Message + Default + 'static {
-    const VARIANT: Variant;
-
-    fn into_asked(self) -> Asked;
-}
-
-impl RequestMessage for DiscoveryRequest {
-    const VARIANT: Variant = Variant::Sotw;
-
-    fn into_asked(mut self) -> Asked {
-        (self.node.take().map(Node::from), self.into())
-    }
-}
-
-impl RequestMessage for DeltaDiscoveryRequest {
-    const VARIANT: Variant = Variant::Delta;
-
-    fn into_asked(mut self) -> Asked {
-        (self.node.take().map(Node::from), self.into())
-    }
-}
-
-/// Reads requests.
-#[derive(Debug)]
-pub(super) struct RequestDecoder<Q>(PhantomData<fn() -> Q>);
-
-/// Room that each stream holds for what it reads; it grows with a request.
-const READ_BUFFER: usize = 512;
-
-impl<Q> Default for RequestDecoder<Q> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<Q: RequestMessage> Decoder for RequestDecoder<Q> {
-    type Item = Asked;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Asked>, Status> {
-        let message = Q::decode(buffer).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        Ok(Some(message.into_asked()))
-    }
-
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(READ_BUFFER, READ_BUFFER)
-    }
-}
+use crate::protocol::Push;
 
 /// The body of a stream's response: pushes as length-prefixed messages, then the status
 /// ([gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses").
@@ -90,7 +28,7 @@ pub(super) struct PushBody {
 }
 
 /// A message is preceded by a flag, for compression, and its length.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 /// Up to here a push is copied into one part: a frame of its own would cost more.
 const COPIED: usize = 4096;
@@ -170,10 +108,14 @@ mod tests {
     use std::{future::poll_fn, sync::Arc};
 
     use mesh_xds_api::{envoy::config::cluster::v3::Cluster, envoy::service::discovery::v3::DeltaDiscoveryResponse};
+    use prost::Message;
     use tonic::Code;
 
     use super::*;
-    use crate::{Resource, TypeUrl, protocol::Content};
+    use crate::{
+        Resource, TypeUrl,
+        protocol::{Content, Variant},
+    };
 
     fn push(padding: usize) -> Push {
         let cluster = Cluster { name: "c".into(), alt_stat_name: "x".repeat(padding), ..Default::default() };

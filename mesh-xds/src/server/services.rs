@@ -28,7 +28,7 @@ use mesh_xds_api::envoy::service::{
 };
 use tokio::sync::mpsc;
 use tonic::{
-    Request, Response, Status, Streaming,
+    Request, Response, Status,
     body::Body,
     metadata::GRPC_CONTENT_TYPE,
     server::{Grpc, NamedService, UnaryService},
@@ -39,8 +39,9 @@ use tower::Service;
 use super::{
     Inner, PeerInfo,
     budget::Leaving,
-    codec::{PushBody, RequestDecoder, RequestMessage},
+    codec::PushBody,
     fetch::{self, Fetched},
+    incoming::{RequestMessage, Requests},
     stream::{self, Kind, PUSH_QUEUE},
 };
 use crate::TypeUrl;
@@ -149,8 +150,7 @@ impl Method {
             return Status::unimplemented("compressed requests are not understood").into_http();
         }
         let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
-        let limit = Some(self.inner.limits.max_request_bytes);
-        let requests = Streaming::new_request(RequestDecoder::<Q>::default(), request.into_body(), None, limit);
+        let requests = Requests::<Q>::new(request.into_body(), self.inner.limits.max_request_bytes);
         let (sender, pushes) = mpsc::channel(PUSH_QUEUE);
         let leaving = Leaving::default();
         let kind = Kind { variant: Q::VARIANT, only: self.only, leaving: leaving.clone() };

@@ -168,12 +168,7 @@ impl Stream {
         self.again(&told.type_url).nonce(&told.nonce)
     }
 
-    /// The next response, unanswered, of whatever type.
-    pub(super) async fn next(&mut self, expected: &str) -> Outcome<Told> {
-        self.next_by(Instant::now() + self.patience, expected).await
-    }
-
-    /// As [`Stream::next`], by `end`: a server that talks for ever is not listened to for ever.
+    /// The next response, unanswered, of whatever type, by `end`: a server that talks for ever is not listened to for ever.
     async fn next_by(&mut self, end: Instant, expected: &str) -> Outcome<Told> {
         if end <= Instant::now() {
             return broken(expected, format!("no more of it within {:?}", self.patience));
