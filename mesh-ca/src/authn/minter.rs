@@ -6,11 +6,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use aws_lc_rs::{
-    digest, rand,
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
-};
+use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -18,8 +14,8 @@ use zeroize::Zeroizing;
 use super::{BearerToken, JwtKey, JwtKeyError};
 use crate::{
     clock::Clock,
-    issuer::{CaStore, StoreError, StoreItem},
-    spiffe::{KeyError, KeyType, PrivateKey},
+    issuer::{CaStore, StoreError, StoreItem, jws::JwsKey},
+    spiffe::{JwtAlgorithm, KeyError, KeyType, PrivateKey},
 };
 
 /// Why a token could not be made, or the minter not be opened.
@@ -91,9 +87,7 @@ impl TokenRequest {
 /// tell workloads apart; whoever holds a token of this minter is that workload.
 pub struct TokenMinter {
     issuer: String,
-    key: EcdsaKeyPair,
-    key_id: String,
-    public_key: Vec<u8>,
+    key: JwsKey,
     clock: Arc<dyn Clock>,
 }
 
@@ -113,11 +107,9 @@ impl TokenMinter {
         };
         let damaged = |reason: &dyn fmt::Display| MintError::Damaged { reason: reason.to_string() };
         let private = PrivateKey::from_pem(&stored).map_err(|e| damaged(&e))?;
-        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, private.as_pkcs8_der())
-            .map_err(|_| damaged(&"not an ECDSA P-256 key"))?;
-        let public_key = private.public_key_der().map_err(|e| damaged(&e))?;
-        let key_id = BASE64.encode(digest::digest(&digest::SHA256, &public_key));
-        Ok(Self { issuer: issuer.into(), key, key_id, public_key, clock })
+        let key = JwsKey::new(&private).ok().filter(|k| k.algorithm() == JwtAlgorithm::Es256);
+        let key = key.ok_or_else(|| damaged(&"not an ECDSA P-256 key"))?;
+        Ok(Self { issuer: issuer.into(), key, clock })
     }
 
     /// The `iss` of its tokens.
@@ -130,7 +122,7 @@ impl TokenMinter {
     /// # Errors
     /// Cannot happen for keys made by this type.
     pub fn verification_key(&self) -> Result<JwtKey, JwtKeyError> {
-        JwtKey::from_public_der(Some(self.key_id.clone()), &self.public_key)
+        JwtKey::from_public_der(Some(self.key.key_id().to_owned()), self.key.public_key_der())
     }
 
     /// Signs one token.
@@ -147,7 +139,6 @@ impl TokenMinter {
         let now = self.clock.now().wall.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut unique = [0u8; 16];
         rand::fill(&mut unique).map_err(|_| MintError::Sign)?;
-        let header = json!({ "alg": "ES256", "kid": self.key_id, "typ": "JWT" });
         let claims = json!({
             "iss": self.issuer,
             "sub": format!("system:serviceaccount:{}:{}", request.namespace, request.service_account),
@@ -161,11 +152,7 @@ impl TokenMinter {
                 "serviceaccount": { "name": request.service_account },
             },
         });
-        let mut token =
-            Zeroizing::new(format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string())));
-        let signature = self.key.sign(&SystemRandom::new(), token.as_bytes()).map_err(|_| MintError::Sign)?;
-        token.push('.');
-        token.push_str(&BASE64.encode(signature));
+        let token = self.key.sign(&claims).ok_or(MintError::Sign)?;
         Ok(BearerToken::new(token.as_str()))
     }
 }
@@ -186,7 +173,7 @@ impl fmt::Debug for TokenMinter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenMinter")
             .field("issuer", &self.issuer)
-            .field("key_id", &self.key_id)
+            .field("key_id", &self.key.key_id())
             .finish_non_exhaustive()
     }
 }

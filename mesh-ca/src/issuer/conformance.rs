@@ -1,4 +1,4 @@
-//! Suites that anyone's [`CertIssuer`] or [`CaStore`] can run in its tests. They panic with what is wrong.
+//! Suites that anyone's [`CertIssuer`], [`JwtIssuer`] or [`CaStore`] can run in its tests. They panic with what is wrong.
 #![allow(clippy::unwrap_used)] // a conformance suite reports by panicking
 
 use std::{
@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
-    CaStore, CertIssuer, Csr, CsrError, IssueError, IssueRequest,
+    CaStore, CertIssuer, Csr, CsrError, IssueError, IssueRequest, JwtIssuer, JwtRequest,
     store::{StoreError, StoreItem},
 };
-use crate::spiffe::{KeyType, PrivateKey, SpiffeId, verify};
+use crate::spiffe::{JwtBundle, JwtBundles, JwtSvid, KeyType, PrivateKey, SpiffeId, verify};
 
 /// Checks the contract of [`CertIssuer`]. `now` is the time on the issuer's clock.
 ///
@@ -80,5 +80,37 @@ pub async fn check_store(store: &dyn CaStore) {
         assert_eq!(store.load(item).await.unwrap().unwrap().as_slice(), b"one");
         store.replace(item, b"three").await.unwrap();
         assert_eq!(store.load(item).await.unwrap().unwrap().as_slice(), b"three");
+    }
+}
+
+/// Checks the contract of [`JwtIssuer`]. `now` is the time on the issuer's clock.
+///
+/// # Panics
+/// When the contract is broken.
+pub async fn check_jwt_issuer(issuer: &dyn JwtIssuer, now: SystemTime) {
+    let bundles = JwtBundles::from(JwtBundle::clone(&issuer.jwt_bundle()));
+    let trust_domain = issuer.jwt_bundle().trust_domain().clone();
+    let id = SpiffeId::for_workload(&trust_domain, "conformance", "alice").unwrap();
+    let audiences = vec!["reports".to_owned(), "spiffe://example.org/reports".to_owned()];
+    let lifetime = Some(Duration::from_secs(60));
+    let request = JwtRequest { id: id.clone(), audiences: audiences.clone(), lifetime };
+    let issued = issuer.issue_jwt(request.clone()).await.unwrap_or_else(|e| panic!("a good request is refused: {e}"));
+    for audience in &audiences {
+        let seen = JwtSvid::verify(issued.token(), &bundles, &[audience], now, Duration::ZERO).unwrap();
+        assert_eq!((seen.id(), seen.audiences()), (&id, audiences.as_slice()), "it says what was asked for");
+        assert!(seen.expires() <= now + Duration::from_secs(60), "a wished lifetime is not exceeded");
+    }
+    let long = JwtRequest { lifetime: Some(Duration::MAX), ..request.clone() };
+    assert!(issuer.issue_jwt(long).await.is_ok(), "a long wish is cut, not refused");
+
+    let stranger = SpiffeId::parse("spiffe://stranger.example/a").unwrap();
+    let bad = [
+        ("no audience", JwtRequest { audiences: vec![], ..request.clone() }),
+        ("an empty audience", JwtRequest { audiences: vec![String::new()], ..request.clone() }),
+        ("a foreign trust domain", JwtRequest { id: stranger, ..request }),
+    ];
+    for (name, request) in bad {
+        let refused = issuer.issue_jwt(request).await;
+        assert!(refused.as_ref().is_err_and(super::IssueJwtError::is_request_fault), "{name}: {refused:?}");
     }
 }

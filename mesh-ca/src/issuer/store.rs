@@ -22,11 +22,13 @@ pub enum StoreItem {
     RootCertificates,
     /// The key that signs join tokens, as PEM. Secret.
     TokenKey,
+    /// The key that signs JWT-SVIDs, as PEM. Secret.
+    JwtKey,
 }
 
 impl StoreItem {
     /// All items.
-    pub const ALL: [Self; 3] = [Self::SigningCa, Self::RootCertificates, Self::TokenKey];
+    pub const ALL: [Self; 4] = [Self::SigningCa, Self::RootCertificates, Self::TokenKey, Self::JwtKey];
 
     /// Its file name in a directory, or its key in a Kubernetes Secret.
     pub fn name(self) -> &'static str {
@@ -34,6 +36,7 @@ impl StoreItem {
             Self::SigningCa => "ca.pem",
             Self::RootCertificates => "root-cert.pem",
             Self::TokenKey => "token-key.pem",
+            Self::JwtKey => "jwt-key.pem",
         }
     }
 

@@ -5,6 +5,7 @@ mod agent;
 mod authn;
 mod fixture;
 mod issuing;
+mod jwt;
 mod openssl;
 mod profile;
 mod properties;

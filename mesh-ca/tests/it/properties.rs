@@ -1,10 +1,12 @@
 //! Properties of what comes from outside.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use mesh_ca::{
     issuer::Csr,
-    spiffe::{PrivateKey, SpiffeId, TrustDomain, certificates_from_pem, verify_pem},
+    spiffe::{
+        JwtBundles, JwtSvid, PrivateKey, SpiffeBundle, SpiffeId, TrustDomain, certificates_from_pem, verify_pem,
+    },
 };
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, proptest};
 
@@ -49,7 +51,35 @@ proptest! {
         prop_assert!(PrivateKey::from_pem(&bytes).is_err());
         let _ = certificates_from_pem(&bytes);
         prop_assert!(verify_pem(&bytes, Some(&bytes), &bytes, SystemTime::UNIX_EPOCH).is_err());
-        let _ = SpiffeId::parse(&String::from_utf8_lossy(&bytes));
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = SpiffeId::parse(&text);
+        prop_assert!(SpiffeBundle::from_jwks(TrustDomain::parse("td").unwrap(), &bytes).is_err());
+        let now = SystemTime::UNIX_EPOCH;
+        prop_assert!(JwtSvid::verify(&text, &JwtBundles::new(), &[], now, Duration::MAX).is_err());
+    }
+
+    /// Key sets in the right shape with any content.
+    #[test]
+    fn no_panic_on_key_sets(
+        kty in "(EC|RSA|OKP|x)", usage in "(x509|jwt)-svid", crv in "(P-256|P-384|P-521|Ed25519)",
+        x in "[A-Za-z0-9_-]{0,90}", n in "[A-Za-z0-9_=-]{0,20}", x5c in prop::collection::vec("[A-Za-z0-9+/=]{0,40}", 0..3),
+    ) {
+        let key = serde_json::json!({
+            "kty": kty, "use": usage, "crv": crv, "kid": "k", "x": x, "y": x, "n": n, "e": n, "x5c": x5c,
+        });
+        let document = serde_json::json!({ "keys": [key] }).to_string();
+        if let Ok(read) = SpiffeBundle::from_jwks(TrustDomain::parse("td").unwrap(), document.as_bytes()) {
+            let again = SpiffeBundle::from_jwks(TrustDomain::parse("td").unwrap(), read.to_jwks().as_bytes());
+            prop_assert_eq!(again.unwrap(), read);
+        }
+    }
+
+    /// Tokens in the right shape with any content.
+    #[test]
+    fn no_panic_on_tokens(header in "\\{[\"a-z:,{}0-9]{0,30}\\}", claims in "\\{[\"a-z:,{}0-9]{0,30}\\}", end in "[A-Za-z0-9_-]{0,90}") {
+        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+        let token = format!("{}.{}.{end}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        prop_assert!(JwtSvid::verify(&token, &JwtBundles::new(), &[""], SystemTime::now(), Duration::ZERO).is_err());
     }
 }
 
