@@ -1,6 +1,7 @@
 //! Issuing: template → sign → verify what was signed.
 //!
-//! [`CertIssuer`] is the seam: [`SelfSigned`] keeps a root of its own in a [`CaStore`]; an issuer that asks somebody
+//! [`CertIssuer`] is the seam: [`SelfSigned`] keeps a root of its own in a [`CaStore`], [`PluggedIn`] signs with an
+//! intermediate that somebody else made and put into a folder; an issuer that asks somebody
 //! else (a KMS, a registration authority) implements the same trait and can run the same conformance suite
 //! (`issuer::conformance`, feature `test-util`).
 //!
@@ -14,6 +15,7 @@ mod csr;
 mod error;
 pub(crate) mod jws;
 mod jwt;
+mod plugged_in;
 mod policy;
 mod self_signed;
 pub mod store;
@@ -31,10 +33,11 @@ use rustls_pki_types::CertificateDer;
 use crate::spiffe::{SpiffeId, TrustBundle, certificates_to_pem};
 
 pub(crate) use csr::shown;
-pub use csr::{Csr, CsrError, MAX_CSR_BYTES};
+pub use csr::{Csr, CsrError, CsrKey, MAX_CSR_BYTES};
 pub use error::IssueError;
 pub use jwt::{IssueJwtError, JwtIssuer, JwtRequest, JwtSigner, JwtSignerConfig, JwtSignerError, MAX_AUDIENCES};
-pub use policy::IssuancePolicy;
+pub use plugged_in::{CaFile, PluggedIn, PluggedInConfig, PluggedInError, PluggedInStatus, PluggedInWatch, Reload};
+pub use policy::{IssuancePolicy, KeyPolicy};
 pub use self_signed::{SelfSigned, SelfSignedConfig, SelfSignedError};
 pub use store::{CaStore, DirectoryStore, StoreError, StoreItem};
 

@@ -9,6 +9,7 @@
 //! | [`JwtSvid`], [`JwtBundle`], [`JwtRule`] | JWT-SVID.md |
 
 mod bundle;
+mod crl;
 mod document;
 mod id;
 mod jwk;
@@ -22,6 +23,7 @@ mod verify;
 pub(crate) mod x509;
 
 pub use bundle::{BundleError, BundleSource, TrustBundle, TrustBundles, TrustRoot};
+pub use crl::{Crl, CrlError, MAX_CRL_BYTES};
 pub use document::{DocumentError, MAX_DOCUMENT_BYTES, SpiffeBundle};
 pub use id::{MAX_ID_LENGTH, SpiffeId, SpiffeIdError};
 pub use jwt::{

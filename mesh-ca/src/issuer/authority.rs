@@ -6,17 +6,17 @@ use rcgen::Issuer;
 use rustls_pki_types::CertificateDer;
 
 use super::{
-    IssueRequest, IssuedCertificate,
+    CsrKey, IssueRequest, IssuedCertificate,
     error::IssueError,
     policy::IssuancePolicy,
     template::{self, Validity},
 };
-use crate::spiffe::{KeyError, PrivateKey, RuleBroken, TrustBundle, key::Signer, verify, x509::Facts};
+use crate::spiffe::{KeyError, PrivateKey, TrustBundle, key::Signer, verify, x509::Facts};
 
 pub(super) struct Authority {
     issuer: Issuer<'static, Signer>,
     validity: Validity,
-    /// Between the leaf and the root: this authority's own certificate unless it is the root.
+    /// What peers need besides the leaf: this authority's own certificate first, unless that is the root.
     intermediates: Vec<CertificateDer<'static>>,
     root: CertificateDer<'static>,
     bundle: Arc<TrustBundle>,
@@ -26,8 +26,6 @@ pub(super) struct Authority {
 /// Why a certificate and a key do not make an authority.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AuthorityError {
-    #[error("{0}")]
-    Profile(#[from] RuleBroken),
     #[error("the private key does not belong to the certificate")]
     KeyMismatch,
     #[error("{0}")]
@@ -37,33 +35,52 @@ pub(super) enum AuthorityError {
 }
 
 impl Authority {
-    /// An authority that is its own root.
-    pub(super) fn self_signed(
-        certificate: CertificateDer<'static>,
+    /// Puts `certificate` and its `key` together. `intermediates` go out with each leaf, leaf's issuer first; without any,
+    /// the certificate is its own root.
+    ///
+    /// Nothing it signs outlives any of the certificates, see [`Authority::validity`].
+    pub(super) fn new(
+        certificate: &CertificateDer<'static>,
         key: &PrivateKey,
+        intermediates: Vec<CertificateDer<'static>>,
+        root: CertificateDer<'static>,
         bundle: Arc<TrustBundle>,
         policy: IssuancePolicy,
     ) -> Result<Self, AuthorityError> {
-        let facts = Facts::parse(&certificate).map_err(AuthorityError::Malformed)?;
+        let read = |der: &CertificateDer<'_>| Facts::parse(der).map_err(AuthorityError::Malformed);
+        let facts = read(certificate)?;
         if key.public_key_der()? != facts.public_key {
             return Err(AuthorityError::KeyMismatch);
         }
-        let issuer = Issuer::from_ca_cert_der(&certificate, key.to_signer()?)
+        let issuer = Issuer::from_ca_cert_der(certificate, key.to_signer()?)
             .map_err(|e| AuthorityError::Malformed(e.to_string()))?;
-        let validity = Validity { not_before: facts.not_before, not_after: facts.not_after };
-        Ok(Self { issuer, validity, intermediates: Vec::new(), root: certificate, bundle, policy })
+        let mut validity = Validity { not_before: facts.not_before, not_after: facts.not_after };
+        for signer in intermediates.iter().chain([&root]) {
+            let facts = read(signer)?;
+            validity = validity.within(Validity { not_before: facts.not_before, not_after: facts.not_after });
+        }
+        Ok(Self { issuer, validity, intermediates, root, bundle, policy })
     }
 
     pub(super) fn bundle(&self) -> &Arc<TrustBundle> {
         &self.bundle
     }
 
+    /// The time in which all certificates of the chain are valid.
     pub(super) fn validity(&self) -> Validity {
         self.validity
     }
 
-    /// Template, sign, verify.
+    /// Signs what the policy grants.
     pub(super) fn issue(&self, request: &IssueRequest, now: SystemTime) -> Result<IssuedCertificate, IssueError> {
+        if !self.policy.keys.allows(request.csr.key_kind()) {
+            return Err(IssueError::KeyNotAllowed(request.csr.key_kind()));
+        }
+        self.sign(request, now)
+    }
+
+    /// Template, sign, verify; for keys of every kind.
+    pub(super) fn sign(&self, request: &IssueRequest, now: SystemTime) -> Result<IssuedCertificate, IssueError> {
         let own = self.bundle.trust_domain();
         if request.id.trust_domain() != own {
             let asked = request.id.trust_domain().to_string();
@@ -75,7 +92,12 @@ impl Authority {
         }
         let lifetime = self.policy.grant(request.lifetime);
         let validity = Validity::new(now, self.policy.backdate, lifetime).within(self.validity);
-        let params = template::leaf(&request.id, &request.dns_names, request.csr.is_rsa(), validity)?;
+        let params = template::leaf(
+            &request.id,
+            &request.dns_names,
+            matches!(request.csr.key_kind(), CsrKey::Rsa { .. }),
+            validity,
+        )?;
         let leaf = params
             .signed_by(request.csr.public_key(), &self.issuer)
             .map_err(|e| IssueError::Sign(e.to_string()))?

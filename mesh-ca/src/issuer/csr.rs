@@ -52,6 +52,34 @@ pub enum CsrError {
     CaRequested,
 }
 
+/// The kind of the key in a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CsrKey {
+    /// ECDSA on P-256.
+    EcdsaP256,
+    /// ECDSA on P-384.
+    EcdsaP384,
+    /// Ed25519.
+    Ed25519,
+    /// RSA.
+    Rsa {
+        /// Bits of its modulus.
+        bits: usize,
+    },
+}
+
+impl fmt::Display for CsrKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EcdsaP256 => f.write_str("ECDSA P-256"),
+            Self::EcdsaP384 => f.write_str("ECDSA P-384"),
+            Self::Ed25519 => f.write_str("Ed25519"),
+            Self::Rsa { bits } => write!(f, "RSA with {bits} bits"),
+        }
+    }
+}
+
 /// A PKCS #10 signing request, parsed and checked.
 ///
 /// A value of this type means: the size is within limits, the key is of an allowed kind, and whoever made the request holds
@@ -61,7 +89,7 @@ pub enum CsrError {
 pub struct Csr {
     public_key: SubjectPublicKeyInfo,
     public_key_der: Vec<u8>,
-    rsa: bool,
+    key_kind: CsrKey,
     uris: Vec<String>,
     dns_names: Vec<String>,
     other_names: usize,
@@ -95,7 +123,7 @@ impl Csr {
         if !rest.is_empty() {
             return Err(CsrError::Malformed(format!("{} bytes after the request", rest.len())));
         }
-        let rsa = check_key(&request)?;
+        let key_kind = key_kind(&request)?;
         let signed_with = &request.signature_algorithm.algorithm;
         if *signed_with == OID_PKCS1_SHA1WITHRSA || *signed_with == OID_SHA1_WITH_RSA {
             return Err(CsrError::WeakSignature);
@@ -107,7 +135,7 @@ impl Csr {
         let mut csr = Self {
             public_key,
             public_key_der,
-            rsa,
+            key_kind,
             uris: Vec::new(),
             dns_names: Vec::new(),
             other_names: 0,
@@ -174,8 +202,9 @@ impl Csr {
         &self.public_key
     }
 
-    pub(super) fn is_rsa(&self) -> bool {
-        self.rsa
+    /// The kind of the key.
+    pub fn key_kind(&self) -> CsrKey {
+        self.key_kind
     }
 
     /// Reads names and the CA bit from every extension request in it.
@@ -216,24 +245,27 @@ pub(crate) fn shown(name: &str) -> String {
     }
 }
 
-/// Whether the key is RSA, or an error when its kind or size is not allowed.
-fn check_key(request: &X509CertificationRequest<'_>) -> Result<bool, CsrError> {
+/// The kind of the key, or an error when no policy could allow its kind or size.
+fn key_kind(request: &X509CertificationRequest<'_>) -> Result<CsrKey, CsrError> {
     let key = &request.certification_request_info.subject_pki;
     let algorithm = &key.algorithm;
     if algorithm.algorithm == OID_SIG_ED25519 {
-        return Ok(false);
+        return Ok(CsrKey::Ed25519);
     }
     if algorithm.algorithm == OID_KEY_TYPE_EC_PUBLIC_KEY {
         let curve = algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok());
         return match curve {
-            Some(c) if c == OID_EC_P256 || c == OID_NIST_EC_P384 => Ok(false),
+            Some(c) if c == OID_EC_P256 => Ok(CsrKey::EcdsaP256),
+            Some(c) if c == OID_NIST_EC_P384 => Ok(CsrKey::EcdsaP384),
             Some(c) => Err(CsrError::KeyType(format!("EC with curve {c}"))),
             None => Err(CsrError::KeyType("EC without a named curve".into())),
         };
     }
     if algorithm.algorithm == OID_PKCS1_RSAENCRYPTION {
         return match key.parsed() {
-            Ok(PublicKey::RSA(rsa)) if (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&rsa.key_size()) => Ok(true),
+            Ok(PublicKey::RSA(rsa)) if (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&rsa.key_size()) => {
+                Ok(CsrKey::Rsa { bits: rsa.key_size() })
+            }
             Ok(PublicKey::RSA(rsa)) => Err(CsrError::KeyType(format!("RSA with {} bits", rsa.key_size()))),
             _ => Err(CsrError::Malformed("RSA key".into())),
         };
@@ -248,7 +280,7 @@ impl fmt::Debug for Csr {
             .field("dns_names", &self.dns_names)
             .field("other_names", &self.other_names)
             .field("ca", &self.ca)
-            .field("rsa", &self.rsa)
+            .field("key_kind", &self.key_kind)
             .finish_non_exhaustive()
     }
 }

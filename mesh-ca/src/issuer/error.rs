@@ -1,6 +1,6 @@
 //! [`IssueError`].
 
-use super::csr::CsrError;
+use super::csr::{CsrError, CsrKey};
 use crate::spiffe::RuleBroken;
 
 /// Why a certificate was not issued.
@@ -10,6 +10,9 @@ pub enum IssueError {
     /// The signing request is not acceptable.
     #[error("signing request refused: {0}")]
     Csr(#[from] CsrError),
+    /// The policy gives no certificates to such keys.
+    #[error("the issuer's policy allows no certificate for a key of type {0}")]
+    KeyNotAllowed(CsrKey),
     /// The id is of a trust domain that this issuer does not sign for.
     #[error("this issuer signs for trust domain {issuer}, not for {asked}")]
     TrustDomain {
@@ -41,6 +44,6 @@ pub enum IssueError {
 impl IssueError {
     /// Whether the request itself was at fault: trying again with the same one is of no use.
     pub fn is_request_fault(&self) -> bool {
-        matches!(self, Self::Csr(_) | Self::TrustDomain { .. } | Self::DnsName(_))
+        matches!(self, Self::Csr(_) | Self::KeyNotAllowed(_) | Self::TrustDomain { .. } | Self::DnsName(_))
     }
 }

@@ -185,7 +185,8 @@ fn read(stored: &[u8], config: SelfSignedConfig, now: SystemTime) -> Result<Auth
         return Err(SelfSignedError::TrustDomain { stored, asked: config.trust_domain.to_string() });
     }
     let bundle = TrustBundle::new(config.trust_domain, [certificate.clone()]).map_err(|e| damaged(e.to_string()))?;
-    let authority = Authority::self_signed(certificate, &key, Arc::new(bundle), config.policy)
+    let root = certificate.clone();
+    let authority = Authority::new(&certificate, &key, Vec::new(), root, Arc::new(bundle), config.policy)
         .map_err(|e: AuthorityError| damaged(e.to_string()))?;
     if now >= authority.validity().not_after {
         return Err(SelfSignedError::Expired);

@@ -194,7 +194,7 @@ fn refusal(error: &IssueError) -> Refusal {
         IssueError::Csr(CsrError::ForeignName(_) | CsrError::CaRequested) | IssueError::TrustDomain { .. } => {
             Code::PermissionDenied
         }
-        IssueError::Csr(_) | IssueError::DnsName(_) => Code::InvalidArgument,
+        IssueError::Csr(_) | IssueError::KeyNotAllowed(_) | IssueError::DnsName(_) => Code::InvalidArgument,
         IssueError::Unavailable(_) => Code::Unavailable,
         _ => Code::Internal,
     };

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::SystemTime};
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
 use super::{
+    crl::Crl,
     pem::{PemError, certificates_from_pem, certificates_to_pem},
     rule::{Place, Rule, RuleBroken},
     trust_domain::TrustDomain,
@@ -83,6 +84,7 @@ pub struct TrustBundle {
     trust_domain: TrustDomain,
     roots: Vec<TrustRoot>,
     anchors: Vec<TrustAnchor<'static>>,
+    crls: Arc<[Crl]>,
 }
 
 impl TrustBundle {
@@ -96,7 +98,7 @@ impl TrustBundle {
         trust_domain: TrustDomain,
         roots: impl IntoIterator<Item = CertificateDer<'static>>,
     ) -> Result<Self, BundleError> {
-        let mut bundle = Self { trust_domain, roots: Vec::new(), anchors: Vec::new() };
+        let mut bundle = Self { trust_domain, roots: Vec::new(), anchors: Vec::new(), crls: Arc::default() };
         for (index, der) in roots.into_iter().enumerate() {
             if bundle.roots.iter().any(|r| r.der == der) {
                 continue;
@@ -131,7 +133,20 @@ impl TrustBundle {
         &self.roots
     }
 
-    /// This bundle with the roots of `other` added. `other` must be of the same trust domain, else nothing is added.
+    /// With revocation lists in place of those it had. Verification asks, for each certificate of a path, the first list by
+    /// the name of its issuer; so CAs with different keys need different names.
+    #[must_use]
+    pub fn with_crls(mut self, crls: impl IntoIterator<Item = Crl>) -> Self {
+        self.crls = crls.into_iter().collect();
+        self
+    }
+
+    /// The revocation lists.
+    pub fn crls(&self) -> &[Crl] {
+        &self.crls
+    }
+
+    /// This bundle with the roots and revocation lists of `other` added. `other` must be of the same trust domain, else nothing is added.
     #[must_use]
     pub fn union(mut self, other: &Self) -> Self {
         if self.trust_domain == other.trust_domain {
@@ -141,6 +156,8 @@ impl TrustBundle {
                     self.roots.push(root.clone());
                 }
             }
+            let more = other.crls.iter().filter(|c| !self.crls.contains(c)).cloned();
+            self.crls = self.crls.iter().cloned().chain(more).collect();
         }
         self
     }
@@ -155,6 +172,7 @@ impl PartialEq for TrustBundle {
         self.trust_domain == other.trust_domain
             && self.roots.len() == other.roots.len()
             && self.roots.iter().zip(&other.roots).all(|(a, b)| a.der == b.der)
+            && self.crls == other.crls
     }
 }
 
@@ -162,7 +180,11 @@ impl Eq for TrustBundle {}
 
 impl fmt::Debug for TrustBundle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrustBundle").field("trust_domain", &self.trust_domain).field("roots", &self.roots).finish()
+        f.debug_struct("TrustBundle")
+            .field("trust_domain", &self.trust_domain)
+            .field("roots", &self.roots)
+            .field("crls", &self.crls)
+            .finish()
     }
 }
 

@@ -56,6 +56,10 @@ pub enum Rule {
     CriticalExtension,
     /// Signing certificates that limit extended key usage allow this one.
     SigningExtendedKeyUsage,
+    /// No certificate of the chain is on a revocation list of its issuer.
+    Revoked,
+    /// A revocation list by the name of an issuer is signed by that issuer.
+    RevocationList,
     /// The chain can be checked with bounded work.
     PathComplexity,
     /// There is a bundle for the leaf's trust domain.
@@ -134,6 +138,12 @@ impl Rule {
                 "signing-extended-key-usage",
                 "X509-SVID 4.4",
                 "a signing certificate that limits extended key usage must allow serverAuth or clientAuth",
+            ),
+            Self::Revoked => ("revoked", "RFC 5280 6.3", "no certificate of the chain may be revoked"),
+            Self::RevocationList => (
+                "revocation-list",
+                "RFC 5280 6.3.3",
+                "a revocation list must be signed by the issuer it names, which must have cRLSign",
             ),
             Self::PathComplexity => {
                 ("path-complexity", "RFC 5280 6.1", "the chain must be checkable with bounded work")

@@ -6,10 +6,14 @@ use std::{
 };
 
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, RequiredEkuNotFoundContext, VerifiedPath};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, RequiredEkuNotFoundContext,
+    RevocationOptionsBuilder, UnknownStatusPolicy, VerifiedPath,
+};
 
 use super::{
     bundle::{TrustBundle, TrustRoot},
+    crl::Crl,
     id::SpiffeId,
     pem::certificates_from_pem,
     rule::{Place, Rule, RuleBroken},
@@ -34,6 +38,8 @@ pub struct VerifiedSvid {
 }
 
 /// Verifies a leaf against the bundle of its trust domain at the time `now` (X509-SVID.md section 5).
+///
+/// Certificates on a revocation list of the bundle ([`TrustBundle::with_crls`]) are refused, wherever they stand in the path.
 ///
 /// `intermediates` may hold the signing certificates in any order, and more than are needed. A root among them is not
 /// trusted for that. The work is bounded whatever is given.
@@ -205,6 +211,10 @@ fn verify_path(
             webpki::Error::UnknownIssuer
         })
     };
+    let lists: Vec<&CertRevocationList<'_>> = bundle.crls().iter().map(Crl::parsed).collect();
+    // The error means that there are none. Issuers without a list have revoked nothing, and an old list is better than none.
+    let revocation =
+        RevocationOptionsBuilder::new(&lists).ok().map(|b| b.with_status_policy(UnknownStatusPolicy::Allow).build());
     let path = entity
         .verify_for_usage(
             webpki::ALL_VERIFICATION_ALGS,
@@ -212,7 +222,7 @@ fn verify_path(
             intermediates,
             time,
             TlsUsage,
-            None,
+            revocation,
             Some(&check),
         )
         .map_err(|e| refused.take().unwrap_or_else(|| from_webpki(&e)))?;
@@ -301,6 +311,11 @@ fn from_webpki(error: &webpki::Error) -> RuleBroken {
         E::NameConstraintViolation | E::MalformedNameConstraint => Rule::NameConstraints,
         E::UnsupportedCriticalExtension => Rule::CriticalExtension,
         E::RequiredEkuNotFoundContext(_) => Rule::SigningExtendedKeyUsage,
+        E::CertRevoked => Rule::Revoked,
+        E::InvalidCrlSignatureForPublicKey
+        | E::IssuerNotCrlSigner
+        | E::UnsupportedCrlSignatureAlgorithmContext(_)
+        | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => Rule::RevocationList,
         E::EndEntityUsedAsCa => Rule::SigningCa,
         E::CaUsedAsEndEntity => Rule::LeafNotCa,
         E::MaximumPathBuildCallsExceeded

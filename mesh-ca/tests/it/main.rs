@@ -7,6 +7,7 @@ mod fixture;
 mod issuing;
 mod jwt;
 mod openssl;
+mod plugged_in;
 mod profile;
 mod properties;
 mod server;

@@ -8,14 +8,14 @@ use mesh_ca::spiffe::{
 
 use crate::openssl::run;
 
-const ROOT: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
+pub(crate) const ROOT: &str = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n\
                     subjectAltName=URI:spiffe://cluster.local";
-const LEAF: &str = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
+pub(crate) const LEAF: &str = "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n\
                     extendedKeyUsage=serverAuth,clientAuth\n\
                     subjectAltName=critical,URI:spiffe://cluster.local/ns/default/sa/a";
 
 /// Makes `name.pem` and `name.key`, signed by `signer` (itself when that is the same name).
-fn certificate(folder: &Path, name: &str, signer: &str, subject: &str, extensions: &str, days: &str) {
+pub(crate) fn certificate(folder: &Path, name: &str, signer: &str, subject: &str, extensions: &str, days: &str) {
     fs::write(folder.join("ext.cnf"), extensions).unwrap();
     let (key, out) = (format!("{name}.key"), format!("{name}.pem"));
     if !folder.join(&key).exists() {

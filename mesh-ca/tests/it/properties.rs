@@ -4,9 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use mesh_ca::{
     issuer::Csr,
-    spiffe::{
-        JwtBundles, JwtSvid, PrivateKey, SpiffeBundle, SpiffeId, TrustDomain, certificates_from_pem, verify_pem,
-    },
+    spiffe::{JwtBundles, JwtSvid, PrivateKey, SpiffeBundle, SpiffeId, TrustDomain, certificates_from_pem, verify_pem},
 };
 use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, proptest};
 
