@@ -33,6 +33,15 @@ pub enum AuditOutcome {
         /// When it ends.
         not_after: SystemTime,
     },
+    /// A token was issued.
+    TokenIssued {
+        /// For whom.
+        id: SpiffeId,
+        /// Who may believe it.
+        audiences: Vec<String>,
+        /// When it ends.
+        expires: SystemTime,
+    },
     /// The call was refused.
     Refused {
         /// The gRPC status code's name, as in `PERMISSION_DENIED`.
@@ -64,6 +73,10 @@ impl AuditSink for TracingAudit {
             AuditOutcome::Issued { id, serial, not_after } => {
                 let ends = time::OffsetDateTime::from(*not_after);
                 tracing::info!(target: "mesh_ca::audit", peer, proof, caller, %id, serial, %ends, "certificate issued");
+            }
+            AuditOutcome::TokenIssued { id, audiences, expires } => {
+                let ends = time::OffsetDateTime::from(*expires);
+                tracing::info!(target: "mesh_ca::audit", peer, proof, caller, %id, ?audiences, %ends, "token issued");
             }
             AuditOutcome::Refused { code, reason } => {
                 tracing::warn!(target: "mesh_ca::audit", peer, proof, caller, code, reason, "certificate refused");

@@ -1,7 +1,7 @@
 //! Who asks: [`Authenticator`]s turn the facts of a call into an [`Identity`].
 //!
 //! Ready-made are [`JwtAuthenticator`] (join tokens of a [`TokenMinter`], projected tokens of Kubernetes when its public
-//! key is at hand), [`ClientCertAuthenticator`] (a valid SVID renews itself), and [`AuthenticatorChain`] of several.
+//! key is at hand), [`ClientCertAuthenticator`] (a valid SVID renews itself), [`UnixPeerAuthenticator`] (local processes), and [`AuthenticatorChain`] of several.
 
 mod chain;
 mod client_cert;
@@ -9,6 +9,7 @@ mod client_cert;
 pub mod conformance;
 mod jwt;
 mod minter;
+mod unix_peer;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -22,6 +23,7 @@ pub use chain::AuthenticatorChain;
 pub use client_cert::ClientCertAuthenticator;
 pub use jwt::{JwtAuthenticator, JwtConfig, JwtKey, JwtKeyError, MAX_TOKEN_BYTES};
 pub use minter::{MintError, TokenMinter, TokenRequest};
+pub use unix_peer::{UnixPeer, UnixPeerAuthenticator, UnixPeerRule};
 
 /// A bearer token as it came with a call. Never shown by `Debug`, wiped on drop.
 #[derive(Clone)]
@@ -55,6 +57,8 @@ pub struct RequestFacts {
     pub peer_certificates: Arc<[CertificateDer<'static>]>,
     /// Where the call came from.
     pub peer_address: Option<SocketAddr>,
+    /// The local process that calls, when it comes over a Unix socket.
+    pub unix_peer: Option<UnixPeer>,
 }
 
 impl RequestFacts {
@@ -83,6 +87,13 @@ impl RequestFacts {
         self.peer_address = Some(address);
         self
     }
+
+    /// With the local process that calls.
+    #[must_use]
+    pub fn with_unix_peer(mut self, peer: UnixPeer) -> Self {
+        self.unix_peer = Some(peer);
+        self
+    }
 }
 
 /// The kind of a proof.
@@ -93,6 +104,8 @@ pub enum ProofKind {
     Jwt,
     /// A client certificate.
     ClientCertificate,
+    /// What the kernel says of a local process.
+    UnixPeer,
     /// Something else, by the name of its authenticator.
     Other(&'static str),
 }
@@ -103,6 +116,7 @@ impl ProofKind {
         match self {
             Self::Jwt => "jwt",
             Self::ClientCertificate => "client-certificate",
+            Self::UnixPeer => "unix-peer",
             Self::Other(name) => name,
         }
     }

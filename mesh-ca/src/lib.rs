@@ -13,7 +13,8 @@
 //! | [`agent`] | the workload's side: key, request, renewal, back-off |
 //! | [`tls`] | rustls configurations whose identity changes under way |
 //! | [`clock`] | time as an argument |
-//! | [`api`] | the CSR API's messages and stubs |
+//! | [`workload`] | the SPIFFE Workload API on a Unix socket |
+//! | [`api`] | the messages and stubs of both APIs |
 //!
 //! # Two services with rotating mutual TLS
 //!
@@ -79,3 +80,4 @@ pub mod issuer;
 pub mod server;
 pub mod spiffe;
 pub mod tls;
+pub mod workload;

@@ -12,3 +12,4 @@ mod profile;
 mod properties;
 mod server;
 mod tls;
+mod workload;

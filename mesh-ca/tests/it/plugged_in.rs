@@ -194,6 +194,9 @@ async fn the_policy_decides_on_keys() {
     }
 }
 
+/// What is changed in a good set, and what the refusal must say.
+type Case<'a> = (&'a str, Vec<(CaFile, Vec<u8>)>, &'a [&'a str]);
+
 /// Each set is refused by name, and what was in force before goes on.
 #[tokio::test]
 async fn bad_sets_are_refused_by_name_and_the_old_one_stays() {
@@ -212,7 +215,7 @@ async fn bad_sets_are_refused_by_name_and_the_old_one_stays() {
     let revoked = pki.read("crl.pem");
 
     let one = |file, parts: &[&str]| vec![(file, parts.iter().flat_map(|p| pki.read(p)).collect::<Vec<u8>>())];
-    let cases: Vec<(&str, Vec<(CaFile, Vec<u8>)>, &[&str])> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("no PEM", vec![(CaFile::Certificate, b"hello".to_vec())], &["ca-cert.pem", "no CERTIFICATE block"]),
         ("two certificates", one(CaFile::Certificate, &["lower.pem", "upper.pem"]), &["ca-cert.pem", "2 certificates"]),
         ("a leaf", one(CaFile::Certificate, &["leaf.pem"]), &["ca-cert.pem", "signing-ca"]),

@@ -1,4 +1,4 @@
-//! Remakes `../ca.bin`, the descriptor set that `build.rs` generates code from, so that a build needs no protoc.
+//! Remakes `../api.bin`, the descriptor set that `build.rs` generates code from, so that a build needs no protoc.
 //!
 //! ```text
 //! cargo run --manifest-path mesh-ca/proto/regenerate/Cargo.toml
@@ -10,12 +10,12 @@ use prost::Message;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let proto = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no parent folder")?;
-    let mut set = protox::compile(["ca.proto"], [proto])?;
+    let mut set = protox::compile(["ca.proto", "workload.proto"], [proto])?;
     for file in &mut set.file {
         file.source_code_info = None;
     }
     let bytes = set.encode_to_vec();
-    std::fs::write(proto.join("ca.bin"), &bytes)?;
-    println!("ca.bin: {} files, {} bytes", set.file.len(), bytes.len());
+    std::fs::write(proto.join("api.bin"), &bytes)?;
+    println!("api.bin: {} files, {} bytes", set.file.len(), bytes.len());
     Ok(())
 }
