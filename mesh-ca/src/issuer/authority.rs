@@ -1,4 +1,4 @@
-//! A CA certificate with its key, ready to sign: shared by the issuers that hold their key in this process.
+//! A CA certificate with its key, ready to sign: shared by the issuers that make certificates themselves.
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -8,13 +8,14 @@ use rustls_pki_types::CertificateDer;
 use super::{
     CsrKey, IssueRequest, IssuedCertificate,
     error::IssueError,
+    keys::{CaKey, CertificateSigner},
     policy::IssuancePolicy,
     template::{self, Validity},
 };
-use crate::spiffe::{KeyError, PrivateKey, TrustBundle, key::Signer, verify, x509::Facts};
+use crate::spiffe::{KeyError, TrustBundle, verify, x509::Facts};
 
 pub(super) struct Authority {
-    issuer: Issuer<'static, Signer>,
+    issuer: Issuer<'static, CertificateSigner>,
     validity: Validity,
     /// What peers need besides the leaf: this authority's own certificate first, unless that is the root.
     intermediates: Vec<CertificateDer<'static>>,
@@ -41,7 +42,7 @@ impl Authority {
     /// Nothing it signs outlives any of the certificates, see [`Authority::validity`].
     pub(super) fn new(
         certificate: &CertificateDer<'static>,
-        key: &PrivateKey,
+        key: Arc<dyn CaKey>,
         intermediates: Vec<CertificateDer<'static>>,
         root: CertificateDer<'static>,
         bundle: Arc<TrustBundle>,
@@ -49,10 +50,10 @@ impl Authority {
     ) -> Result<Self, AuthorityError> {
         let read = |der: &CertificateDer<'_>| Facts::parse(der).map_err(AuthorityError::Malformed);
         let facts = read(certificate)?;
-        if key.public_key_der()? != facts.public_key {
+        if key.public_key_der() != facts.public_key {
             return Err(AuthorityError::KeyMismatch);
         }
-        let issuer = Issuer::from_ca_cert_der(certificate, key.to_signer()?)
+        let issuer = Issuer::from_ca_cert_der(certificate, CertificateSigner::new(key)?)
             .map_err(|e| AuthorityError::Malformed(e.to_string()))?;
         let mut validity = Validity { not_before: facts.not_before, not_after: facts.not_after };
         for signer in intermediates.iter().chain([&root]) {
@@ -64,6 +65,11 @@ impl Authority {
 
     pub(super) fn bundle(&self) -> &Arc<TrustBundle> {
         &self.bundle
+    }
+
+    /// Whether signing may block.
+    pub(super) fn is_remote(&self) -> bool {
+        self.issuer.key().is_remote()
     }
 
     /// The time in which all certificates of the chain are valid.
@@ -100,7 +106,10 @@ impl Authority {
         )?;
         let leaf = params
             .signed_by(request.csr.public_key(), &self.issuer)
-            .map_err(|e| IssueError::Sign(e.to_string()))?
+            .map_err(|e| match e {
+                rcgen::Error::RemoteKeyError => IssueError::Unavailable("the CA's key did not sign".into()),
+                e => IssueError::Sign(e.to_string()),
+            })?
             .der()
             .clone();
         self.verify_signed(leaf, request, validity, now)

@@ -1,13 +1,15 @@
-//! Suites that anyone's [`CertIssuer`], [`JwtIssuer`] or [`CaStore`] can run in its tests. They panic with what is wrong.
+//! Suites that anyone's [`CertIssuer`], [`JwtIssuer`], [`CaStore`] or [`KeyStore`] can run in its tests. They panic with what is wrong.
 #![allow(clippy::unwrap_used)] // a conformance suite reports by panicking
 
 use std::{
     collections::BTreeSet,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{
     CaStore, CertIssuer, Csr, CsrError, IssueError, IssueRequest, JwtIssuer, JwtRequest,
+    keys::{CaKey, KeyAlgorithm, KeyName, KeyStore, KeyStoreError},
     store::{StoreError, StoreItem},
 };
 use crate::spiffe::{JwtBundle, JwtBundles, JwtSvid, KeyType, PrivateKey, SpiffeId, verify};
@@ -113,4 +115,46 @@ pub async fn check_jwt_issuer(issuer: &dyn JwtIssuer, now: SystemTime) {
         let refused = issuer.issue_jwt(request).await;
         assert!(refused.as_ref().is_err_and(super::IssueJwtError::is_request_fault), "{name}: {refused:?}");
     }
+}
+
+/// Checks the contract of [`KeyStore`] on a store that holds no keys called `conformance-*`. Kinds of keys that the store
+/// does not make are passed over, but for ECDSA P-256.
+///
+/// # Panics
+/// When the contract is broken.
+pub async fn check_key_store(store: &dyn KeyStore) {
+    for kind in [KeyType::EcdsaP256, KeyType::EcdsaP384, KeyType::Ed25519, KeyType::Rsa2048] {
+        let name = KeyName::new(format!("conformance-{kind}")).unwrap();
+        assert!(store.get(&name).await.unwrap().is_none(), "{kind}: nothing is there before");
+        let key = match store.generate(&name, kind).await {
+            Err(KeyStoreError::KeyType(_)) if kind != KeyType::EcdsaP256 => continue,
+            made => made.unwrap_or_else(|e| panic!("{kind}: {e}")),
+        };
+        check_signature(Arc::clone(&key), b"a message").await;
+        let refused = store.generate(&name, kind).await;
+        assert!(matches!(refused, Err(KeyStoreError::Exists(_))), "{kind}: generate never overwrites");
+        let again = store.get(&name).await.unwrap().unwrap_or_else(|| panic!("{kind}: the key stays"));
+        assert_eq!(again.public_key_der(), key.public_key_der(), "{kind}: get gives the same key");
+        check_signature(again, b"another message").await;
+        store.remove(&name).await.unwrap();
+        assert!(store.get(&name).await.unwrap().is_none(), "{kind}: a key that was removed is gone");
+        store.remove(&name).await.unwrap();
+    }
+}
+
+async fn check_signature(key: Arc<dyn CaKey>, message: &'static [u8]) {
+    use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
+    use x509_parser::{prelude::FromDer, x509::SubjectPublicKeyInfo};
+    let algorithm: &'static dyn VerificationAlgorithm = match key.algorithm() {
+        KeyAlgorithm::EcdsaP256Sha256 => &signature::ECDSA_P256_SHA256_ASN1,
+        KeyAlgorithm::EcdsaP384Sha384 => &signature::ECDSA_P384_SHA384_ASN1,
+        KeyAlgorithm::Ed25519 => &signature::ED25519,
+        KeyAlgorithm::RsaPkcs1Sha256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+    };
+    let spki = key.public_key_der().to_vec();
+    let (_, info) = SubjectPublicKeyInfo::from_der(&spki).unwrap();
+    let public = UnparsedPublicKey::new(algorithm, info.subject_public_key.data.as_ref());
+    let signature = tokio::task::spawn_blocking(move || key.sign(message)).await.unwrap().unwrap();
+    assert!(public.verify(message, &signature).is_ok(), "the signature is of the message by the key");
+    assert!(public.verify(b"something else", &signature).is_err());
 }

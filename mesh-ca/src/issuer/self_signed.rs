@@ -13,6 +13,7 @@ use super::{
     CertIssuer, IssueRequest, IssuedCertificate,
     authority::{Authority, AuthorityError},
     error::IssueError,
+    keys::{CaKey, CertificateSigner, KeyName, KeyStore, KeyStoreError, LocalKey},
     policy::IssuancePolicy,
     store::{CaStore, StoreError, StoreItem},
     template::{self, Validity},
@@ -100,6 +101,13 @@ pub enum SelfSignedError {
     #[error("the stored root expired; remove {item} to start a new root, and give it to every workload",
             item = StoreItem::SigningCa.name())]
     Expired,
+    /// The key store failed.
+    #[error("{0}")]
+    Keys(#[from] KeyStoreError),
+    /// There is a root, and its key is gone from the key store.
+    #[error("the root's key {0} is not in the key store; restore it, or remove {item} to start a new root",
+            item = StoreItem::SigningCa.name())]
+    KeyMissing(KeyName),
     /// A new root could not be made.
     #[error("root could not be made: {0}")]
     Create(String),
@@ -117,7 +125,7 @@ impl From<KeyError> for SelfSignedError {
 /// [`StoreItem::SigningCa`], the certificate alone as [`StoreItem::RootCertificates`] for whoever needs to verify.
 #[derive(Debug)]
 pub struct SelfSigned {
-    authority: Authority,
+    authority: Arc<Authority>,
     clock: Arc<dyn Clock>,
 }
 
@@ -136,33 +144,95 @@ impl SelfSigned {
             Some(stored) => stored,
             None => create(store, &config, now).await?,
         };
-        let authority = read(&stored, config, now)?;
+        let key = PrivateKey::from_pem(&stored).and_then(|key| LocalKey::new(&key));
+        let key = Arc::new(key.map_err(|e| SelfSignedError::Damaged { reason: e.to_string() })?);
+        Self::finish(store, &stored, key, config, clock).await
+    }
+
+    /// As [`SelfSigned::open`], with the root's key in a [`KeyStore`] under the name `key`: the store of the CA holds no
+    /// secret then. A key that is there already is used, also when its root was not finished.
+    ///
+    /// # Errors
+    /// As [`SelfSigned::open`]; also when the key store fails, or the stored root is of another key.
+    pub async fn open_with_keys(
+        store: &dyn CaStore,
+        keys: &dyn KeyStore,
+        key: &KeyName,
+        config: SelfSignedConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SelfSignedError> {
+        let now = clock.now().wall;
+        let stored = store.load(StoreItem::SigningCa).await?;
+        let key = match (keys.get(key).await?, &stored) {
+            (Some(key), _) => key,
+            // Another key would make another root, which no workload trusts yet.
+            (None, Some(_)) => return Err(SelfSignedError::KeyMissing(key.clone())),
+            (None, None) => match keys.generate(key, config.key_type).await {
+                Err(KeyStoreError::Exists(_)) => {
+                    keys.get(key).await?.ok_or_else(|| SelfSignedError::KeyMissing(key.clone()))?
+                }
+                made => made?,
+            },
+        };
+        let stored = match stored {
+            Some(stored) => stored,
+            None => {
+                let content = root_pem(Arc::clone(&key), &config, now).await?;
+                keep(store, &config, content.as_bytes()).await?
+            }
+        };
+        Self::finish(store, &stored, key, config, clock).await
+    }
+
+    async fn finish(
+        store: &dyn CaStore,
+        stored: &[u8],
+        key: Arc<dyn CaKey>,
+        config: SelfSignedConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SelfSignedError> {
+        let authority = read(stored, key, config, clock.now().wall)?;
         let public = authority.bundle().to_pem();
         let kept = store.load(StoreItem::RootCertificates).await?;
         if kept.as_deref().map(Vec::as_slice) != Some(public.as_bytes()) {
             store.replace(StoreItem::RootCertificates, public.as_bytes()).await?;
         }
-        Ok(Self { authority, clock })
+        Ok(Self { authority: Arc::new(authority), clock })
     }
 }
 
-/// Makes a root and stores it; gives what is stored then, which may be the root of a faster process.
+/// Makes a root with its key and stores both; gives what is stored then, which may be the root of a faster process.
 async fn create(
     store: &dyn CaStore,
     config: &SelfSignedConfig,
     now: SystemTime,
 ) -> Result<Zeroizing<Vec<u8>>, SelfSignedError> {
     let key = PrivateKey::generate(config.key_type)?;
-    let validity = Validity::new(now, config.policy.backdate, config.root_lifetime);
-    let params = template::root(&config.trust_domain, validity).map_err(|e| SelfSignedError::Create(e.to_string()))?;
-    let signer = key.to_signer()?;
-    let certificate = params.self_signed(&signer).map_err(|e| SelfSignedError::Create(e.to_string()))?;
     let mut content = key.to_pem();
-    content.push_str(&certificates_to_pem([certificate.der()]));
-    match store.create(StoreItem::SigningCa, content.as_bytes()).await {
+    content.push_str(&root_pem(Arc::new(LocalKey::new(&key)?), config, now).await?);
+    keep(store, config, content.as_bytes()).await
+}
+
+/// A new self-signed root, signed where blocking is allowed.
+async fn root_pem(key: Arc<dyn CaKey>, config: &SelfSignedConfig, now: SystemTime) -> Result<String, SelfSignedError> {
+    let failed = |e: &dyn std::fmt::Display| SelfSignedError::Create(e.to_string());
+    let validity = Validity::new(now, config.policy.backdate, config.root_lifetime);
+    let params = template::root(&config.trust_domain, validity).map_err(|e| failed(&e))?;
+    let signer = CertificateSigner::new(key)?;
+    let signed = tokio::task::spawn_blocking(move || params.self_signed(&signer)).await.map_err(|e| failed(&e))?;
+    Ok(certificates_to_pem([signed.map_err(|e| failed(&e))?.der()]))
+}
+
+/// Stores a new CA, unless another process was faster: then its one counts.
+async fn keep(
+    store: &dyn CaStore,
+    config: &SelfSignedConfig,
+    content: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, SelfSignedError> {
+    match store.create(StoreItem::SigningCa, content).await {
         Ok(()) => {
             tracing::info!(trust_domain = %config.trust_domain, "made a new self-signed root");
-            Ok(Zeroizing::new(content.as_bytes().to_vec()))
+            Ok(Zeroizing::new(content.to_vec()))
         }
         Err(StoreError::Exists(_)) => store
             .load(StoreItem::SigningCa)
@@ -172,9 +242,13 @@ async fn create(
     }
 }
 
-fn read(stored: &[u8], config: SelfSignedConfig, now: SystemTime) -> Result<Authority, SelfSignedError> {
+fn read(
+    stored: &[u8],
+    key: Arc<dyn CaKey>,
+    config: SelfSignedConfig,
+    now: SystemTime,
+) -> Result<Authority, SelfSignedError> {
     let damaged = |reason: String| SelfSignedError::Damaged { reason };
-    let key = PrivateKey::from_pem(stored).map_err(|e| damaged(e.to_string()))?;
     let certificates = certificates_from_pem(stored).map_err(|e| damaged(e.to_string()))?;
     let [certificate]: [CertificateDer<'static>; 1] = certificates
         .try_into()
@@ -186,7 +260,7 @@ fn read(stored: &[u8], config: SelfSignedConfig, now: SystemTime) -> Result<Auth
     }
     let bundle = TrustBundle::new(config.trust_domain, [certificate.clone()]).map_err(|e| damaged(e.to_string()))?;
     let root = certificate.clone();
-    let authority = Authority::new(&certificate, &key, Vec::new(), root, Arc::new(bundle), config.policy)
+    let authority = Authority::new(&certificate, key, Vec::new(), root, Arc::new(bundle), config.policy)
         .map_err(|e: AuthorityError| damaged(e.to_string()))?;
     if now >= authority.validity().not_after {
         return Err(SelfSignedError::Expired);
@@ -197,7 +271,14 @@ fn read(stored: &[u8], config: SelfSignedConfig, now: SystemTime) -> Result<Auth
 #[async_trait]
 impl CertIssuer for SelfSigned {
     async fn issue(&self, request: IssueRequest) -> Result<IssuedCertificate, IssueError> {
-        self.authority.issue(&request, self.clock.now().wall)
+        let now = self.clock.now().wall;
+        if !self.authority.is_remote() {
+            return self.authority.issue(&request, now);
+        }
+        let authority = Arc::clone(&self.authority);
+        tokio::task::spawn_blocking(move || authority.issue(&request, now))
+            .await
+            .unwrap_or_else(|e| Err(IssueError::Sign(format!("signing ended early: {e}"))))
     }
 
     fn trust_bundle(&self) -> Arc<TrustBundle> {

@@ -1,6 +1,7 @@
 //! Where a CA keeps what must survive a restart: [`CaStore`].
 
 mod directory;
+mod folder;
 
 use std::{fmt, path::PathBuf};
 
@@ -8,6 +9,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 pub use directory::DirectoryStore;
+pub(super) use folder::Folder;
 
 /// Most bytes that an item may have.
 pub const MAX_ITEM_BYTES: u64 = 1024 * 1024;

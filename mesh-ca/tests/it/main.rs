@@ -6,6 +6,7 @@ mod authn;
 mod fixture;
 mod issuing;
 mod jwt;
+mod keys;
 mod openssl;
 mod plugged_in;
 mod profile;

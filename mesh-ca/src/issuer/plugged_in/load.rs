@@ -13,6 +13,7 @@ use crate::{
     issuer::{
         Csr, IssueError, IssueRequest, IssuedCertificate,
         authority::{Authority, AuthorityError},
+        keys::{CaKey, LocalKey},
     },
     spiffe::{
         Crl, KeyType, Place, PrivateKey, RuleBroken, SpiffeId, TrustBundle, certificates_from_pem, check_signing,
@@ -36,20 +37,20 @@ fn broken(file: CaFile, reason: impl fmt::Display) -> PluggedInError {
 /// Checks a whole set at the time `now`.
 pub(super) fn check(files: &FileSet, config: &PluggedInConfig, now: SystemTime) -> Result<Loaded, PluggedInError> {
     let (certificate, facts) = signing_certificate(files, now)?;
-    let key = PrivateKey::from_pem(content(files, CaFile::Key)?).map_err(|e| broken(CaFile::Key, e))?;
+    let key = PrivateKey::from_pem(content(files, CaFile::Key)?).and_then(|key| LocalKey::new(&key));
+    let key: Arc<dyn CaKey> = Arc::new(key.map_err(|e| broken(CaFile::Key, e))?);
     let bundle = Arc::new(bundle(files, config)?);
     let intermediates = intermediates(files, &certificate, &bundle, now)?;
     let authority = |root: &CertificateDer<'static>| {
         let policy = config.policy.clone();
-        Authority::new(&certificate, &key, intermediates.clone(), root.clone(), Arc::clone(&bundle), policy).map_err(
-            |e| match e {
+        Authority::new(&certificate, Arc::clone(&key), intermediates.clone(), root.clone(), Arc::clone(&bundle), policy)
+            .map_err(|e| match e {
                 AuthorityError::KeyMismatch => {
                     broken(CaFile::Key, format!("it is not the key of {}", CaFile::Certificate))
                 }
                 AuthorityError::Key(e) => broken(CaFile::Key, e),
                 AuthorityError::Malformed(e) => broken(CaFile::Certificate, e),
-            },
-        )
+            })
     };
     let request = trial_request(config)?;
     let mut verdict = Err(broken(CaFile::Roots, "it holds no root"));

@@ -1,0 +1,132 @@
+//! [`Folder`]: files that are written whole or not at all.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use zeroize::Zeroizing;
+
+use super::{MAX_ITEM_BYTES, StoreError};
+
+/// A folder with files by name.
+///
+/// A write goes to a new file beside the target (mode 0600 when it is secret, else 0644), is synced, and then takes the
+/// target's name in one step; the folder is synced too. Files of interrupted writes (`.tmp-*`) are harmless.
+#[derive(Debug, Clone)]
+pub(in crate::issuer) struct Folder {
+    directory: PathBuf,
+}
+
+/// Tells apart the temporary files of one process.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
+impl Folder {
+    /// Uses a folder; makes it (mode 0700, with its parents) when it is missing.
+    pub(in crate::issuer) fn open(directory: PathBuf) -> Result<Self, StoreError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|e| io_error("make folder", &directory, e))?;
+        Ok(Self { directory })
+    }
+
+    pub(in crate::issuer) fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Runs file work where blocking is allowed.
+    pub(in crate::issuer) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let folder = self.clone();
+        tokio::task::spawn_blocking(move || work(&folder))
+            .await
+            .unwrap_or_else(|e| Err(StoreError::Other(format!("file work ended early: {e}"))))
+    }
+
+    /// What a file holds; `None` when it is absent. A secret that others can read is refused.
+    pub(in crate::issuer) fn read(&self, name: &str, secret: bool) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+        let path = self.path(name);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(io_error("open", &path, e)),
+        };
+        // Asked of the open file, not of the name: it cannot change in between.
+        let about = file.metadata().map_err(|e| io_error("look at", &path, e))?;
+        let mode = about.mode() & 0o7777;
+        if secret && mode & 0o077 != 0 {
+            return Err(StoreError::Permissions { path, mode });
+        }
+        if about.len() > MAX_ITEM_BYTES {
+            return Err(StoreError::TooLarge(path.display().to_string()));
+        }
+        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0) + 1));
+        file.take(MAX_ITEM_BYTES).read_to_end(&mut content).map_err(|e| io_error("read", &path, e))?;
+        Ok(Some(content))
+    }
+
+    /// Writes a file that must not exist.
+    pub(in crate::issuer) fn write_new(&self, name: &str, content: &[u8], secret: bool) -> Result<(), StoreError> {
+        let target = self.path(name);
+        let staged = self.stage(name, content, secret)?;
+        // A second name for the file is refused when the target exists: that makes this a test-and-set.
+        let linked = fs::hard_link(&staged, &target);
+        let _ = fs::remove_file(&staged);
+        match linked {
+            Ok(()) => self.sync(),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(StoreError::Exists(target.display().to_string())),
+            Err(e) => Err(io_error("create", &target, e)),
+        }
+    }
+
+    /// Writes a file, in place of an older one if there is one.
+    pub(in crate::issuer) fn write_over(&self, name: &str, content: &[u8], secret: bool) -> Result<(), StoreError> {
+        let target = self.path(name);
+        let staged = self.stage(name, content, secret)?;
+        if let Err(e) = fs::rename(&staged, &target) {
+            let _ = fs::remove_file(&staged);
+            return Err(io_error("replace", &target, e));
+        }
+        self.sync()
+    }
+
+    /// Removes a file; one that is absent is no error.
+    pub(in crate::issuer) fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path, e)),
+            _ => self.sync(),
+        }
+    }
+
+    /// Writes the temporary file and gives its name.
+    fn stage(&self, name: &str, content: &[u8], secret: bool) -> Result<PathBuf, StoreError> {
+        let n = WRITES.fetch_add(1, Ordering::Relaxed);
+        let path = self.path(&format!(".tmp-{name}-{}-{n}", std::process::id()));
+        let write = || -> io::Result<()> {
+            // A leftover of an earlier process with our number is in nobody's use.
+            let _ = fs::remove_file(&path);
+            let mode = if secret { 0o600 } else { 0o644 };
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path)?;
+            file.write_all(content)?;
+            file.sync_all()
+        };
+        write().map_err(|e| io_error("write", &path, e))?;
+        Ok(path)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        File::open(&self.directory).and_then(|d| d.sync_all()).map_err(|e| io_error("sync", &self.directory, e))
+    }
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { action, path: path.to_owned(), source }
+}
