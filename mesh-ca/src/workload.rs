@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod authority;
 mod bundles;
 mod pool;
 mod responses;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,7 +18,11 @@ use tokio::{
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
 
+use super::authority::AuthorityRepair;
 use crate::authn::UnixPeer;
+
+/// Bytes read at once: requests are small.
+const READ_BYTES: usize = 4096;
 
 /// Limits of [`unix_incoming`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,10 @@ impl Default for SocketLimits {
 pub struct UnixPeerStream {
     stream: UnixStream,
     peer: Option<UnixPeer>,
+    repair: AuthorityRepair,
+    /// What has been read and repaired, from `taken` on not passed on yet.
+    ready: Vec<u8>,
+    taken: usize,
     /// Given back when the connection is dropped.
     _slot: OwnedSemaphorePermit,
 }
@@ -107,7 +115,7 @@ async fn accept(listener: UnixListener, limits: SocketLimits, ready: mpsc::Sende
             Ok((stream, _)) => {
                 let peer = stream.peer_cred().ok();
                 let peer = peer.map(|c| UnixPeer { uid: c.uid(), gid: c.gid(), pid: c.pid() });
-                if ready.send(Ok(UnixPeerStream { stream, peer, _slot: slot })).await.is_err() {
+                if ready.send(Ok(UnixPeerStream::new(stream, peer, slot))).await.is_err() {
                     return;
                 }
             }
@@ -132,9 +140,31 @@ impl Connected for UnixPeerStream {
     }
 }
 
+impl UnixPeerStream {
+    fn new(stream: UnixStream, peer: Option<UnixPeer>, slot: OwnedSemaphorePermit) -> Self {
+        Self { stream, peer, repair: AuthorityRepair::new(), ready: Vec::new(), taken: 0, _slot: slot }
+    }
+}
+
 impl AsyncRead for UnixPeerStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let this = &mut *self;
+        // Bytes that are kept back for the rest of their frame give nothing to pass on: read again then.
+        while this.taken == this.ready.len() {
+            this.ready.clear();
+            this.taken = 0;
+            let mut chunk = [0; READ_BYTES];
+            let mut read = ReadBuf::new(&mut chunk);
+            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            this.repair.push(read.filled(), &mut this.ready);
+        }
+        let end = this.ready.len().min(this.taken + buf.remaining());
+        buf.put_slice(&this.ready[this.taken..end]);
+        this.taken = end;
+        Poll::Ready(Ok(()))
     }
 }
 
