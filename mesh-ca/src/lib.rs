@@ -5,9 +5,9 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`spiffe`] | ids, trust domains, bundles, SVIDs; verification that names the rule broken |
-//! | [`issuer`] | [`CertIssuer`](issuer::CertIssuer): template → sign → verify; a self-signed root in a directory |
-//! | [`authn`] | [`Authenticator`](authn::Authenticator): tokens, client certificates; a minter of join tokens |
+//! | [`spiffe`] | ids, trust domains, bundles in PEM and as JWK Sets, X.509- and JWT-SVIDs, revocation lists; verification that names the rule broken |
+//! | [`issuer`] | [`CertIssuer`](issuer::CertIssuer): template → sign → verify; a self-signed root, or an intermediate from files; [`JwtIssuer`](issuer::JwtIssuer); [`KeyStore`](issuer::KeyStore) |
+//! | [`authn`] | [`Authenticator`](authn::Authenticator): tokens, client certificates, local processes; a minter of join tokens |
 //! | [`server`] | `istio.v1.auth.IstioCertificateService` for tonic |
 //! | [`audit`] | a record of each decision |
 //! | [`agent`] | the workload's side: key, request, renewal, back-off |
@@ -68,8 +68,8 @@
 //! - `test-util`: doubles (a clock moved by hand, a store and an audit sink in memory) and conformance suites for those who
 //!   implement the traits.
 //!
-//! Not here yet: intermediates from files, Kubernetes (TokenReview, Secrets), the SPIFFE Workload API, SDS, CRLs, root
-//! rotation, JWT-SVIDs.
+//! Not here yet: Kubernetes (TokenReview, Secrets), SDS, issuing of CRLs, rotation of the root and of the JWT signing key as
+//! supervised steps, the bundle endpoint and its client.
 
 pub mod agent;
 pub mod api;

@@ -3,6 +3,7 @@
 
 mod agent;
 mod authn;
+mod crash;
 mod fixture;
 mod issuing;
 mod jwt;
