@@ -90,7 +90,7 @@ impl IssuedCertificate {
 ///   early enough for peers with a late clock, and ends no later than the issuer's policy and its own certificate allow.
 /// - Serial numbers come from a random source and never repeat.
 /// - `issue` may wait for a remote signer. It is cancel safe: a dropped future leaves at most a certificate that nobody got.
-/// - `trust_bundle` and `expires` return at once.
+/// - `trust_bundle`, `begins` and `expires` return at once.
 #[async_trait]
 pub trait CertIssuer: fmt::Debug + Send + Sync {
     /// Signs one certificate.
@@ -101,6 +101,9 @@ pub trait CertIssuer: fmt::Debug + Send + Sync {
 
     /// The roots that verify what this issuer signs.
     fn trust_bundle(&self) -> Arc<TrustBundle>;
+
+    /// When the issuer's own certificate began, or the last one of its chain did.
+    fn begins(&self) -> SystemTime;
 
     /// When the issuer's own certificate ends. Nothing it signs lives longer.
     fn expires(&self) -> SystemTime;

@@ -10,6 +10,7 @@
 //! | [`authn`] | [`Authenticator`](authn::Authenticator): tokens, client certificates, local processes; a minter of join tokens |
 //! | [`server`] | `istio.v1.auth.IstioCertificateService` for tonic |
 //! | [`audit`] | a record of each decision |
+//! | [`health`] | readiness, warnings and metrics of what is near its end |
 //! | [`agent`] | the workload's side: key, request, renewal, back-off |
 //! | [`tls`] | rustls configurations whose identity changes under way |
 //! | [`clock`] | time as an argument |
@@ -76,6 +77,7 @@ pub mod api;
 pub mod audit;
 pub mod authn;
 pub mod clock;
+pub mod health;
 pub mod issuer;
 pub mod server;
 pub mod spiffe;

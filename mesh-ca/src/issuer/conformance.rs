@@ -36,6 +36,7 @@ pub async fn check_issuer(issuer: &dyn CertIssuer, now: SystemTime) {
         assert!(seen.serial.len() >= 16, "serial numbers have 64 bits or more");
         assert!(serials.insert(seen.serial), "serial numbers never repeat");
     }
+    assert!(issuer.begins() <= now && now < issuer.expires(), "the issuer's own certificate is valid");
     refuses_foreign_names(issuer, &id).await;
     cuts_lifetimes(issuer, &id).await;
 }

@@ -294,6 +294,10 @@ impl CertIssuer for PluggedIn {
         Arc::clone(self.loaded.load().authority.bundle())
     }
 
+    fn begins(&self) -> SystemTime {
+        self.loaded.load().authority.validity().not_before
+    }
+
     fn expires(&self) -> SystemTime {
         self.loaded.load().authority.validity().not_after
     }

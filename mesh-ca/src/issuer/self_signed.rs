@@ -285,6 +285,10 @@ impl CertIssuer for SelfSigned {
         Arc::clone(self.authority.bundle())
     }
 
+    fn begins(&self) -> SystemTime {
+        self.authority.validity().not_before
+    }
+
     fn expires(&self) -> SystemTime {
         self.authority.validity().not_after
     }

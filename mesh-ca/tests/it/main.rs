@@ -5,6 +5,7 @@ mod agent;
 mod authn;
 mod crash;
 mod fixture;
+mod health;
 mod issuing;
 mod jwt;
 mod keys;
