@@ -8,10 +8,12 @@ use crate::ResourceName;
 pub(super) struct Culprits(Vec<bool>);
 
 impl Culprits {
-    pub(super) fn of<'a>(message: &str, names: impl Iterator<Item = &'a ResourceName>) -> Self {
+    /// The names come with whether they can be meant.
+    pub(super) fn of<'a>(message: &str, names: impl Iterator<Item = (&'a ResourceName, bool)>) -> Self {
         let by_place = places(message);
-        let named =
-            |(index, name): (usize, &ResourceName)| by_place.contains(&index) || mentions(message, name.as_str());
+        let named = |(index, (name, possible)): (usize, (&ResourceName, bool))| {
+            possible && (by_place.contains(&index) || mentions(message, name.as_str()))
+        };
         Self(names.enumerate().map(named).collect())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A client refuses a response as a whole, and some take none of it, although most of it may be good. Where its message names
 //! no resource of the push, the push is halved, and each half is sent alone, until what is refused stands alone: the rest is
-//! accepted. (There is no partial acknowledgement in the protocol.)
+//! accepted. (There is no partial acknowledgement in the protocol.) Nothing is concluded from what a client accepts: Envoy
+//! accepts a secret that it has refused before, without using it.
 
 use std::collections::VecDeque;
 
@@ -21,52 +22,25 @@ const MAX_PROBES: u16 = 64;
 /// Resources one of which was refused, in the groups to be tried.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
-    groups: VecDeque<Group>,
+    groups: VecDeque<Vec<ResourceName>>,
     left: u16,
-}
-
-#[derive(Debug)]
-struct Group {
-    names: Vec<ResourceName>,
-    /// The culprit is in this half if it is not in the one before it.
-    or_else: bool,
 }
 
 impl Suspects {
     /// A push of `names` was refused, and it is not known why. `again` is whether it was a probe itself.
-    pub(super) fn add(&mut self, names: Vec<ResourceName>, again: bool) {
+    pub(super) fn add(&mut self, mut names: Vec<ResourceName>, again: bool) {
         if !again {
             *self = Self { groups: VecDeque::new(), left: MAX_PROBES };
         }
-        self.halve(names);
-    }
-
-    /// A probe was refused, so that there is a culprit in it: the other halves may be good as well.
-    pub(super) fn found(&mut self) {
-        self.groups.iter_mut().for_each(|group| group.or_else = false);
-    }
-
-    fn halve(&mut self, mut names: Vec<ResourceName>) {
-        if names.len() > 1 {
-            let second = names.split_off(names.len() / 2);
-            self.groups.push_front(Group { names: second, or_else: true });
-            self.groups.push_front(Group { names, or_else: false });
-        }
-    }
-
-    /// A probe was accepted. If it was one half, the other is guilty without being asked.
-    pub(super) fn acquitted(&mut self) {
-        if self.groups.front().is_some_and(|other| other.or_else)
-            && let Some(other) = self.groups.pop_front()
-        {
-            self.halve(other.names);
-        }
+        let second = names.split_off(names.len() / 2);
+        self.groups.push_front(second);
+        self.groups.push_front(names);
     }
 
     /// It is known of `name` that it is refused.
     pub(super) fn convicted(&mut self, name: &ResourceName) {
         for group in &mut self.groups {
-            group.names.retain(|other| other != name);
+            group.retain(|other| other != name);
         }
     }
 
@@ -75,7 +49,7 @@ impl Suspects {
             self.groups.clear();
             0
         });
-        self.groups.pop_front().map(|group| group.names)
+        self.groups.pop_front()
     }
 }
 

@@ -58,7 +58,6 @@ impl TypeState {
                 self.counts.acks += 1;
                 if flight.probe {
                     self.told_in_part(ledger.of(&self.type_url), &flight.content);
-                    self.suspects.acquitted();
                 }
                 if !self.refuses() {
                     self.last_error = None;
@@ -76,20 +75,23 @@ impl TypeState {
         let InFlight { nonce, content, from, probe, .. } = flight;
         self.counts.nacks += 1;
         self.last_error = Some(message.clone());
-        let culprits = Culprits::of(&message, content.resources.iter().map(|r| r.name()));
+        // What stands in a whole set as it was accepted before cannot be meant.
+        let is_news =
+            |r: &&Arc<Resource>| self.accepted_before(r.name()).is_none_or(|old| old.version() != r.version());
+        let news: Vec<bool> = content.resources.iter().map(|r| is_news(&r)).collect();
+        let names = content.resources.iter().map(|r| r.name());
+        let culprits = Culprits::of(&message, names.zip(news.iter().copied()));
         for (index, resource) in content.resources.iter().enumerate() {
             if self.interest.covers(resource.name().as_str()) {
                 let odd = match self.stood_instead(resource) {
                     Some(odd) => odd,
+                    None if !news[index] => continue,
                     None if culprits.has(index) => self.refused_one(resource, &message, culprits.is_named(index), from),
                     // It may have been taken or not: it is sent again, without the others.
                     None => Odd::Unsure { since: from },
                 };
                 self.odd.insert(resource.name().clone(), odd);
             }
-        }
-        if probe {
-            self.suspects.found();
         }
         let alone = content.resources.len() == 1;
         for (index, resource) in content.resources.iter().enumerate() {

@@ -387,13 +387,17 @@ fn a_push_that_is_refused_without_a_name_is_halved_until_the_culprit_stands_alon
     bench.answer(&EDS, &names, None);
     assert_eq!(bench.pushed(), ["EDS +x1"]);
     bench.answer(&EDS, &names, None);
-    assert_eq!(bench.pushed(), ["EDS +x3"], "the other half is guilty without being asked");
+    assert_eq!(bench.pushed(), ["EDS +x3 +x4"]);
+    bench.answer(&EDS, &names, Some("something is bad"));
+    assert_eq!(bench.pushed(), ["EDS +x3"]);
     bench.answer(&EDS, &names, None);
-    assert_eq!(bench.pushed(), NONE, "and so is the fourth");
+    assert_eq!(bench.pushed(), ["EDS +x4"]);
+    bench.answer(&EDS, &names, Some("something is bad"));
+    assert_eq!(bench.pushed(), NONE);
     let report = &bench.stream.report(&bench.ledger)[0];
     let refused = report.resources.iter().filter(|r| r.state != ResourceState::Acked).map(|r| r.name.as_str());
     assert_eq!(refused.collect::<Vec<_>>(), ["x4"]);
-    assert_eq!(report.nacks, 1);
+    assert_eq!(report.nacks, 3);
     bench.put(&EDS, "x4", "2");
     assert_eq!(bench.pushed(), ["EDS +x4"]);
 }
