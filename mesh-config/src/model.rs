@@ -1,35 +1,52 @@
-//! The typed model of configuration: Istio's kinds in full, the platform's kinds as far as the mesh reads them.
+//! The typed model of configuration: Istio's kinds and the Gateway API's in full, the platform's kinds as far as the mesh
+//! reads them.
 //!
 //! The types follow the published APIs field by field; [`Object`] binds one of them to its metadata and to where it
 //! was written.
 
+pub(crate) mod admission;
 pub(crate) mod common;
+pub(crate) mod deployment;
 pub(crate) mod destination_rule;
 pub(crate) mod duration;
 pub(crate) mod envoy_filter;
+pub(crate) mod extension;
 pub(crate) mod gateway;
+pub mod gateway_api;
 pub(crate) mod http_match;
 pub(crate) mod http_policy;
 pub(crate) mod kind;
 pub(crate) mod load_balancer;
 pub(crate) mod object;
 pub(crate) mod platform;
+pub(crate) mod proxy_config;
 pub(crate) mod request_authentication;
 pub(crate) mod security;
 pub(crate) mod service_entry;
 pub(crate) mod sidecar;
 pub(crate) mod string_match;
+pub(crate) mod telemetry;
 pub(crate) mod traffic_policy;
 pub(crate) mod virtual_service;
+pub(crate) mod workload_group;
 
 pub use self::{
-    common::{
-        Destination, IntOrString, LabelSelector, Percent, PolicyTargetReference, PortSelector, WorkloadSelector,
-        labels_match,
+    admission::{
+        CustomResourceDefinition, MutatingWebhookConfiguration, ValidatingWebhookConfiguration, Webhook, WebhookClient,
+        WebhookService,
     },
+    common::{
+        Destination, IntOrString, KubeLabelSelector, LabelExpression, LabelSelector, Percent, PolicyTargetReference,
+        PortSelector, WorkloadMode, WorkloadSelector, labels_match,
+    },
+    deployment::{Deployment, DeploymentSpec, PodTemplate, PodTemplateMeta},
     destination_rule::{DestinationRule, Subset},
     duration::{Duration, DurationError},
     envoy_filter::EnvoyFilter,
+    extension::{
+        EnvValueSource, EnvVar, ExtensionPhase, FailStrategy, LuaExtension, PluginPhase, PluginType, PullPolicy,
+        TrafficExtension, TrafficSelector, VmConfig, WasmExtension, WasmPlugin,
+    },
     gateway::{Gateway, Port, Server, ServerTlsMode, ServerTlsSettings, TlsCertificate, TlsProtocol},
     http_match::HttpMatchRequest,
     http_policy::{
@@ -43,10 +60,11 @@ pub use self::{
     },
     object::{DEFAULT_NAMESPACE, KindSpec, Object, ObjectKey, ObjectMeta, SourceLocation, Spec},
     platform::{
-        ConfigMap, Container, ContainerPort, EndpointConditions, EndpointSlice, KubeServicePort, Namespace, Node,
-        ObjectReference, Pod, PodIp, PodSpec, PodStatus, Secret, Service, ServiceAccount, ServiceSpec, SliceEndpoint,
-        SlicePort,
+        ConfigMap, Container, ContainerEnv, ContainerPort, EndpointConditions, EndpointSlice, KubeServicePort,
+        Namespace, Node, ObjectReference, Pod, PodIp, PodSpec, PodStatus, Secret, SecurityContext, Service,
+        ServiceAccount, ServiceSpec, SliceEndpoint, SlicePort,
     },
+    proxy_config::{ProxyConfig, ProxyImage},
     request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication},
     security::{
         AuthorizationAction, AuthorizationPolicy, Condition, ExtensionProvider, MutualTls, MutualTlsMode, Operation,
@@ -58,6 +76,10 @@ pub use self::{
         Sidecar,
     },
     string_match::StringMatch,
+    telemetry::{
+        AccessLogging, CustomTag, IstioMetric, LogFilter, MetricSelector, Metrics, MetricsOverride, ModeSelector,
+        ProviderRef, TagOperation, TagOverride, TagSource, TagValue, Telemetry, Tracing,
+    },
     traffic_policy::{
         ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, H2UpgradePolicy, Http2KeepAlive, HttpSettings,
         OutlierDetection, PortTrafficPolicy, ProxyProtocol, ProxyProtocolVersion, RetryBudget, TcpKeepalive,
@@ -67,5 +89,9 @@ pub use self::{
         Delegate, HttpBody, HttpDirectResponse, HttpMirrorPolicy, HttpRedirect, HttpRewrite, HttpRoute,
         HttpRouteDestination, L4MatchAttributes, RedirectPort, RegexRewrite, RouteDestination, TcpRoute,
         TlsMatchAttributes, TlsRoute, VirtualService,
+    },
+    workload_group::{
+        ExecHealthCheck, GroupMetadata, GrpcHealthCheck, HttpHeader, HttpHealthCheck, ReadinessProbe, TcpHealthCheck,
+        WorkloadGroup,
     },
 };

@@ -133,13 +133,18 @@ impl FileParser {
         }
         match Kind::recognise(api_version, kind) {
             Recognised::Modelled(kind, true) => self.object(root, kind, api_version),
-            Recognised::Modelled(..) => self.unknown_kind(root, api_version, kind, None),
+            Recognised::Modelled(modelled, false) => {
+                let help = format!("the versions are: {}", modelled.versions().join(", "));
+                self.unknown_kind(root, api_version, kind, Some(help));
+            }
             Recognised::NotSupported => {
                 let mut finding = self.finding(Code::KindNotSupported, root, "kind", &[&kind, &api_version]);
                 finding.resource = resource(root, kind);
                 self.parsed.diagnostics.push(finding);
             }
-            Recognised::Misspelt(near) => self.unknown_kind(root, api_version, kind, near),
+            Recognised::Misspelt(near) => {
+                self.unknown_kind(root, api_version, kind, near.map(|near| format!("did you mean {near:?}?")));
+            }
             Recognised::Foreign => self.foreign(root, api_version, kind),
         }
     }
@@ -149,27 +154,21 @@ impl FileParser {
         Diagnostic::at(code, &SourceLocation { file: Arc::clone(&self.file), position }, args)
     }
 
-    fn unknown_kind(&mut self, root: &Node, api_version: &str, kind: &str, near: Option<&str>) {
+    fn unknown_kind(&mut self, root: &Node, api_version: &str, kind: &str, help: Option<String>) {
         self.parsed.broken_documents += 1;
         let mut finding = self.finding(Code::UnknownKind, root, "kind", &[&kind, &api_version]);
         finding.resource = resource(root, kind);
-        finding.help = near.map(|near| format!("did you mean {near:?}?"));
-        if near.is_none()
-            && let Ok(modelled) = kind.parse::<Kind>()
-        {
-            finding.help = Some(format!("the versions are: {}", modelled.versions().join(", ")));
-        }
+        finding.help = help;
         self.parsed.diagnostics.push(finding);
     }
 
     /// A kind of another group: fine, unless the group is a misspelt one of the mesh.
     fn foreign(&mut self, root: &Node, api_version: &str, kind: &str) {
-        let Some(modelled) = kind.parse::<Kind>().ok().filter(|kind| kind.is_strict()) else { return };
         let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        if suggest::nearest(group, [modelled.group()]).is_some() {
+        if let Some(near) = suggest::nearest(group, Kind::groups_of(kind)) {
             let mut finding = self.finding(Code::UnknownKind, root, "apiVersion", &[&kind, &api_version]);
             finding.resource = resource(root, kind);
-            finding.help = Some(format!("did you mean {:?}?", modelled.group()));
+            finding.help = Some(format!("did you mean {near:?}?"));
             self.parsed.broken_documents += 1;
             self.parsed.diagnostics.push(finding);
         }
@@ -240,7 +239,7 @@ fn read_spec(reading: &Reading, root: &Node, kind: Kind) -> Result<Spec, Fault> 
     }
     match root.field("spec") {
         Some(spec) => reading.read(spec, "spec", |reader| Spec::deserialize(kind, reader)),
-        None if matches!(kind, Kind::WorkloadEntry | Kind::ServiceEntry) => Err(Fault::required("spec", root.position)),
+        None if kind.needs_spec() => Err(Fault::required("spec", root.position)),
         None => {
             let empty = Node { position: root.position, data: Data::Map(Vec::new()) };
             Reading::new(true).read(&empty, "spec", |reader| Spec::deserialize(kind, reader))
@@ -350,8 +349,8 @@ apiVersion: v1
 kind: List
 items:
 - {apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80, extra: 1}]}}
-- {apiVersion: apps/v1, kind: Deployment, metadata: {name: b}}
-- {apiVersion: networking.istio.io/v1, kind: WorkloadGroup, metadata: {name: c}}
+- {apiVersion: apps/v1, kind: StatefulSet, metadata: {name: b}}
+- {apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XMesh, metadata: {name: c}}
 - {apiVersion: networking.istio.io/v1, kind: VirtualServce, metadata: {name: d}}
 - {apiVersion: networking.istoi.io/v1, kind: VirtualService, metadata: {name: e}}
 ";

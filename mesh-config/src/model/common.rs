@@ -20,6 +20,20 @@ pub struct PortSelector {
     pub number: u32,
 }
 
+/// The role of a workload in traffic. Source: `istio.type.v1beta1.WorkloadMode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum WorkloadMode {
+    /// Both.
+    Undefined,
+    /// It calls.
+    Client,
+    /// It is called.
+    Server,
+    /// Both.
+    ClientAndServer,
+}
+
 /// Where traffic goes. Source: `istio.networking.v1.Destination`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
@@ -46,6 +60,46 @@ pub struct WorkloadSelector {
 pub struct LabelSelector {
     /// Labels that the workload must carry, all of them.
     pub match_labels: BTreeMap<String, String>,
+}
+
+/// Objects by their labels, as Kubernetes writes it. Source: Kubernetes `LabelSelector`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct KubeLabelSelector {
+    /// Labels that the object must carry, all of them.
+    pub match_labels: BTreeMap<String, String>,
+    /// Further conditions, all of which must hold.
+    pub match_expressions: Vec<LabelExpression>,
+}
+
+/// A condition on a label. Source: Kubernetes `LabelSelectorRequirement`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct LabelExpression {
+    /// The label.
+    pub key: String,
+    /// `In`, `NotIn`, `Exists` or `DoesNotExist`.
+    pub operator: String,
+    /// The values of `In` and `NotIn`.
+    pub values: Vec<String>,
+}
+
+impl KubeLabelSelector {
+    /// Whether labels fit. An empty selector selects everything; an unknown operator nothing.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels_match(&self.match_labels, labels)
+            && self.match_expressions.iter().all(|condition| {
+                let value = labels.get(&condition.key);
+                match condition.operator.as_str() {
+                    "In" => value.is_some_and(|value| condition.values.contains(value)),
+                    "NotIn" => value.is_none_or(|value| !condition.values.contains(value)),
+                    "Exists" => value.is_some(),
+                    "DoesNotExist" => value.is_none(),
+                    _ => false,
+                }
+            })
+    }
 }
 
 /// A resource that a policy is bound to. Source: `istio.type.v1beta1.PolicyTargetReference`.

@@ -24,6 +24,14 @@ pub enum Kind {
     Service,
     /// Kubernetes `EndpointSlice`.
     EndpointSlice,
+    /// Kubernetes `Deployment`.
+    Deployment,
+    /// Kubernetes `MutatingWebhookConfiguration`.
+    MutatingWebhookConfiguration,
+    /// Kubernetes `ValidatingWebhookConfiguration`.
+    ValidatingWebhookConfiguration,
+    /// Kubernetes `CustomResourceDefinition`.
+    CustomResourceDefinition,
     /// Istio `WorkloadEntry`.
     WorkloadEntry,
     /// Istio `ServiceEntry`.
@@ -44,6 +52,36 @@ pub enum Kind {
     RequestAuthentication,
     /// Istio `AuthorizationPolicy`.
     AuthorizationPolicy,
+    /// Istio `WorkloadGroup`.
+    WorkloadGroup,
+    /// Istio `ProxyConfig`.
+    ProxyConfig,
+    /// Istio `Telemetry`.
+    Telemetry,
+    /// Istio `WasmPlugin`.
+    WasmPlugin,
+    /// Istio `TrafficExtension`.
+    TrafficExtension,
+    /// Gateway API `GatewayClass`.
+    GatewayClass,
+    /// Gateway API `Gateway`.
+    KubeGateway,
+    /// Gateway API `ListenerSet`.
+    ListenerSet,
+    /// Gateway API `HTTPRoute`.
+    HttpRoute,
+    /// Gateway API `GRPCRoute`.
+    GrpcRoute,
+    /// Gateway API `TLSRoute`.
+    TlsRoute,
+    /// Gateway API `TCPRoute`.
+    TcpRoute,
+    /// Gateway API `UDPRoute`.
+    UdpRoute,
+    /// Gateway API `ReferenceGrant`.
+    ReferenceGrant,
+    /// Gateway API `BackendTLSPolicy`.
+    BackendTlsPolicy,
 }
 
 /// What the table says of a modelled kind.
@@ -57,22 +95,35 @@ struct Entry {
 
 const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
+const ADMISSION: &str = "admissionregistration.k8s.io";
 const ALL: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const BOTH: &[&str] = &["v1", "v1beta1"];
+
 const fn entry(kind: Kind, name: &'static str, group: &'static str, versions: &'static [&'static str]) -> Entry {
-    Entry { kind, name, group, versions, namespaced: !matches!(kind, Kind::Namespace | Kind::Node) }
+    Entry { kind, name, group, versions, namespaced: true }
+}
+
+/// As [`entry`], for a kind without namespaces.
+const fn global(kind: Kind, name: &'static str, group: &'static str, versions: &'static [&'static str]) -> Entry {
+    Entry { kind, name, group, versions, namespaced: false }
 }
 
 /// One row per variant, in the order of the variants.
-const TABLE: [Entry; 18] = [
-    entry(Kind::Namespace, "Namespace", "", &["v1"]),
-    entry(Kind::Node, "Node", "", &["v1"]),
+const TABLE: [Entry; 37] = [
+    global(Kind::Namespace, "Namespace", "", &["v1"]),
+    global(Kind::Node, "Node", "", &["v1"]),
     entry(Kind::ServiceAccount, "ServiceAccount", "", &["v1"]),
     entry(Kind::ConfigMap, "ConfigMap", "", &["v1"]),
     entry(Kind::Secret, "Secret", "", &["v1"]),
     entry(Kind::Pod, "Pod", "", &["v1"]),
     entry(Kind::Service, "Service", "", &["v1"]),
-    entry(Kind::EndpointSlice, "EndpointSlice", "discovery.k8s.io", &["v1", "v1beta1"]),
+    entry(Kind::EndpointSlice, "EndpointSlice", "discovery.k8s.io", BOTH),
+    entry(Kind::Deployment, "Deployment", "apps", &["v1"]),
+    global(Kind::MutatingWebhookConfiguration, "MutatingWebhookConfiguration", ADMISSION, BOTH),
+    global(Kind::ValidatingWebhookConfiguration, "ValidatingWebhookConfiguration", ADMISSION, BOTH),
+    global(Kind::CustomResourceDefinition, "CustomResourceDefinition", "apiextensions.k8s.io", BOTH),
     entry(Kind::WorkloadEntry, "WorkloadEntry", NETWORKING, ALL),
     entry(Kind::ServiceEntry, "ServiceEntry", NETWORKING, ALL),
     entry(Kind::Gateway, "Gateway", NETWORKING, ALL),
@@ -80,32 +131,32 @@ const TABLE: [Entry; 18] = [
     entry(Kind::VirtualService, "VirtualService", NETWORKING, ALL),
     entry(Kind::Sidecar, "Sidecar", NETWORKING, ALL),
     entry(Kind::EnvoyFilter, "EnvoyFilter", NETWORKING, &["v1alpha3"]),
-    entry(Kind::PeerAuthentication, "PeerAuthentication", SECURITY, &["v1", "v1beta1"]),
-    entry(Kind::RequestAuthentication, "RequestAuthentication", SECURITY, &["v1", "v1beta1"]),
-    entry(Kind::AuthorizationPolicy, "AuthorizationPolicy", SECURITY, &["v1", "v1beta1"]),
+    entry(Kind::PeerAuthentication, "PeerAuthentication", SECURITY, BOTH),
+    entry(Kind::RequestAuthentication, "RequestAuthentication", SECURITY, BOTH),
+    entry(Kind::AuthorizationPolicy, "AuthorizationPolicy", SECURITY, BOTH),
+    entry(Kind::WorkloadGroup, "WorkloadGroup", NETWORKING, ALL),
+    entry(Kind::ProxyConfig, "ProxyConfig", NETWORKING, &["v1beta1"]),
+    entry(Kind::Telemetry, "Telemetry", "telemetry.istio.io", &["v1", "v1alpha1"]),
+    entry(Kind::WasmPlugin, "WasmPlugin", "extensions.istio.io", &["v1alpha1"]),
+    entry(Kind::TrafficExtension, "TrafficExtension", "extensions.istio.io", &["v1alpha1"]),
+    global(Kind::GatewayClass, "GatewayClass", GATEWAY_API, BOTH),
+    entry(Kind::KubeGateway, "Gateway", GATEWAY_API, &["v1", "v1beta1", "v1alpha2"]),
+    entry(Kind::ListenerSet, "ListenerSet", GATEWAY_API, &["v1"]),
+    entry(Kind::HttpRoute, "HTTPRoute", GATEWAY_API, &["v1", "v1beta1", "v1alpha2"]),
+    entry(Kind::GrpcRoute, "GRPCRoute", GATEWAY_API, &["v1", "v1alpha2"]),
+    entry(Kind::TlsRoute, "TLSRoute", GATEWAY_API, &["v1", "v1alpha2", "v1alpha3"]),
+    entry(Kind::TcpRoute, "TCPRoute", GATEWAY_API, &["v1", "v1alpha2"]),
+    entry(Kind::UdpRoute, "UDPRoute", GATEWAY_API, &["v1", "v1alpha2"]),
+    entry(Kind::ReferenceGrant, "ReferenceGrant", GATEWAY_API, &["v1", "v1beta1", "v1alpha2"]),
+    entry(Kind::BackendTlsPolicy, "BackendTLSPolicy", GATEWAY_API, &["v1", "v1alpha3"]),
 ];
 
 /// Kinds of the mesh's API groups that exist and are not modelled.
 const KNOWN: &[(&str, &[&str])] = &[
-    (NETWORKING, &["WorkloadGroup", "ProxyConfig"]),
-    ("telemetry.istio.io", &["Telemetry"]),
-    ("extensions.istio.io", &["WasmPlugin", "TrafficExtension"]),
     (
-        "gateway.networking.k8s.io",
-        &[
-            "GatewayClass",
-            "Gateway",
-            "HTTPRoute",
-            "GRPCRoute",
-            "TCPRoute",
-            "TLSRoute",
-            "UDPRoute",
-            "ReferenceGrant",
-            "BackendTLSPolicy",
-            "ListenerSet",
-        ],
+        "gateway.networking.x-k8s.io",
+        &["XListenerSet", "XBackendTrafficPolicy", "XMesh", "XBackend", "XTelemetryPolicy"],
     ),
-    ("gateway.networking.x-k8s.io", &["XListenerSet", "XBackendTrafficPolicy", "XMesh"]),
     ("install.istio.io", &["IstioOperator"]),
 ];
 
@@ -120,6 +171,11 @@ pub(crate) enum Recognised {
     Misspelt(Option<&'static str>),
     /// A kind of other groups: none of the mesh's business.
     Foreign,
+}
+
+/// Whether every kind of a group is the mesh's business.
+fn is_mesh_group(group: &str) -> bool {
+    group == GATEWAY_API || (group.ends_with(".istio.io") && TABLE.iter().any(|entry| entry.group == group))
 }
 
 impl Kind {
@@ -156,10 +212,24 @@ impl Kind {
         self.entry().namespaced
     }
 
-    /// Whether the kind is Istio's, so that every field is checked; the platform's kinds are read in part.
+    /// Whether the kind is Istio's or the Gateway API's, so that every field is checked; the platform's kinds are read in
+    /// part.
     #[must_use]
     pub fn is_strict(self) -> bool {
-        self.group().ends_with(".istio.io")
+        is_mesh_group(self.group())
+    }
+
+    /// Whether an object of the kind must have a `spec`, as its definition (CRD) says.
+    pub(crate) fn needs_spec(self) -> bool {
+        self.group() == GATEWAY_API
+            || matches!(
+                self,
+                Self::WorkloadEntry
+                    | Self::ServiceEntry
+                    | Self::WorkloadGroup
+                    | Self::WasmPlugin
+                    | Self::TrafficExtension
+            )
     }
 
     /// Looks up what `api_version` (`group/version` or `version`) and `kind` say.
@@ -168,10 +238,18 @@ impl Kind {
         if let Some(entry) = TABLE.iter().find(|entry| entry.group == group && entry.name == kind) {
             return Recognised::Modelled(entry.kind, entry.versions.contains(&version));
         }
-        let Some((_, known)) = KNOWN.iter().find(|(known, _)| *known == group) else {
-            return if group == SECURITY { Self::misspelt(group, kind) } else { Recognised::Foreign };
-        };
-        if known.contains(&kind) { Recognised::NotSupported } else { Self::misspelt(group, kind) }
+        let known = KNOWN.iter().find(|(known, _)| *known == group);
+        match known {
+            Some((_, known)) if known.contains(&kind) => Recognised::NotSupported,
+            None if !is_mesh_group(group) => Recognised::Foreign,
+            _ => Self::misspelt(group, kind),
+        }
+    }
+
+    /// Groups of modelled kinds that have this name.
+    pub(crate) fn groups_of(kind: &str) -> impl Iterator<Item = &'static str> {
+        let strict = TABLE.iter().filter(move |entry| entry.name == kind && entry.kind.is_strict());
+        strict.map(|entry| entry.group)
     }
 
     fn misspelt(group: &str, kind: &str) -> Recognised {
@@ -222,8 +300,11 @@ mod tests {
         assert_eq!(Kind::recognise("networking.istio.io/v9", "VirtualService"), Modelled(Kind::VirtualService, false));
         assert_eq!(Kind::recognise("networking.istio.io/v1", "VirtualServce"), Misspelt(Some("VirtualService")));
         assert_eq!(Kind::recognise("security.istio.io/v1", "PeerAuthn"), Misspelt(None));
-        assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "HTTPRoute"), NotSupported);
-        assert_eq!(Kind::recognise("apps/v1", "Deployment"), Foreign);
+        assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "HTTPRoute"), Modelled(Kind::HttpRoute, true));
+        assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "Gateway"), Modelled(Kind::KubeGateway, true));
+        assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "HTTPRoutes"), Misspelt(Some("HTTPRoute")));
+        assert_eq!(Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XMesh"), NotSupported);
+        assert_eq!(Kind::recognise("apps/v1", "StatefulSet"), Foreign);
         assert_eq!(Kind::recognise("v1", "Service"), Modelled(Kind::Service, true));
     }
 }

@@ -5,16 +5,26 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    admission::{CustomResourceDefinition, MutatingWebhookConfiguration, ValidatingWebhookConfiguration},
+    deployment::Deployment,
     destination_rule::DestinationRule,
     envoy_filter::EnvoyFilter,
+    extension::{TrafficExtension, WasmPlugin},
     gateway::Gateway,
+    gateway_api::{
+        BackendTlsPolicy, Gateway as KubeGateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant,
+        TcpRoute, TlsRoute, UdpRoute,
+    },
     kind::Kind,
     platform::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, Service, ServiceAccount},
+    proxy_config::ProxyConfig,
     request_authentication::RequestAuthentication,
     security::{AuthorizationPolicy, PeerAuthentication},
     service_entry::{ServiceEntry, WorkloadEntry},
     sidecar::Sidecar,
+    telemetry::Telemetry,
     virtual_service::VirtualService,
+    workload_group::WorkloadGroup,
 };
 use crate::position::{Position, PositionMap};
 
@@ -243,6 +253,10 @@ specs! {
     Pod: "A Kubernetes pod.",
     Service: "A Kubernetes service.",
     EndpointSlice: "A Kubernetes endpoint slice.",
+    Deployment: "A Kubernetes deployment.",
+    MutatingWebhookConfiguration: "Kubernetes webhooks that may change objects.",
+    ValidatingWebhookConfiguration: "Kubernetes webhooks that may refuse objects.",
+    CustomResourceDefinition: "A definition of a Kubernetes kind.",
     WorkloadEntry: "A workload outside the platform.",
     ServiceEntry: "A service outside the platform's registry.",
     Gateway: "Servers of a gateway.",
@@ -253,6 +267,21 @@ specs! {
     PeerAuthentication: "Modes of mutual TLS.",
     RequestAuthentication: "Accepted tokens.",
     AuthorizationPolicy: "Accepted requests.",
+    WorkloadGroup: "A template for workloads outside the platform.",
+    ProxyConfig: "Settings of proxies.",
+    Telemetry: "Metrics, traces and access logs.",
+    WasmPlugin: "A WebAssembly filter.",
+    TrafficExtension: "A filter in one of several languages.",
+    GatewayClass: "A class of the Gateway API's gateways.",
+    KubeGateway: "A gateway of the Gateway API.",
+    ListenerSet: "Listeners that are added to a gateway.",
+    HttpRoute: "Routing rules for HTTP.",
+    GrpcRoute: "Routing rules for gRPC.",
+    TlsRoute: "Where TLS connections go.",
+    TcpRoute: "Where TCP connections go.",
+    UdpRoute: "Where UDP datagrams go.",
+    ReferenceGrant: "References from other namespaces that are allowed.",
+    BackendTlsPolicy: "TLS from gateways to backends.",
 }
 
 #[cfg(test)]

@@ -149,6 +149,18 @@ pub struct PodSpec {
     pub host_network: bool,
     /// The containers.
     pub containers: Vec<Container>,
+    /// Containers that run before them, or beside them as native sidecars.
+    pub init_containers: Vec<Container>,
+    /// What all containers may do.
+    pub security_context: Option<SecurityContext>,
+}
+
+/// What a container, or all of a pod, may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecurityContext {
+    /// The user that processes run as.
+    pub run_as_user: Option<i64>,
 }
 
 /// A container of a `Pod`.
@@ -157,8 +169,24 @@ pub struct PodSpec {
 pub struct Container {
     /// The name.
     pub name: String,
+    /// The image.
+    pub image: Option<String>,
     /// The ports, to resolve target ports by name.
     pub ports: Vec<ContainerPort>,
+    /// Environment variables.
+    pub env: Vec<ContainerEnv>,
+    /// What it may do.
+    pub security_context: Option<SecurityContext>,
+}
+
+/// An environment variable of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ContainerEnv {
+    /// The name.
+    pub name: String,
+    /// The value, when it is given as such.
+    pub value: Option<String>,
 }
 
 /// A port of a container.
