@@ -80,6 +80,7 @@
 //! Feature `test-util`: a conformance suite for sources (`source::conformance`).
 
 mod analyze;
+mod cel;
 mod diagnostic;
 mod hosts;
 mod load;

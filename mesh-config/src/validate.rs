@@ -3,21 +3,26 @@
 mod authorization_policy;
 mod destination_rule;
 mod envoy_filter;
+mod extension;
 mod gateway;
+mod gateway_api;
 mod http_action;
 mod http_match;
 mod http_route;
 mod l4_route;
 mod load_balancer;
 mod peer_authentication;
+mod proxy_config;
 mod request_authentication;
 mod rules;
 mod selector;
 mod server_tls;
 mod service_entry;
 mod sidecar;
+mod telemetry;
 mod traffic_policy;
 mod virtual_service;
+mod workload_group;
 
 use std::{fmt, sync::Arc};
 
@@ -101,7 +106,7 @@ impl Validators {
         Self::default()
     }
 
-    /// Those for Istio's and the platform's kinds.
+    /// Those for Istio's and the Gateway API's kinds.
     #[must_use]
     pub fn standard() -> Self {
         Self(Arc::new(vec![
@@ -115,6 +120,21 @@ impl Validators {
             Arc::new(SpecValidator(peer_authentication::validate)),
             Arc::new(SpecValidator(authorization_policy::validate)),
             Arc::new(SpecValidator(request_authentication::validate)),
+            Arc::new(SpecValidator(workload_group::validate)),
+            Arc::new(SpecValidator(proxy_config::validate)),
+            Arc::new(SpecValidator(telemetry::validate)),
+            Arc::new(SpecValidator(extension::validate_wasm)),
+            Arc::new(SpecValidator(extension::validate_traffic)),
+            Arc::new(SpecValidator(gateway_api::gateway_class)),
+            Arc::new(SpecValidator(gateway_api::gateway)),
+            Arc::new(SpecValidator(gateway_api::listener_set)),
+            Arc::new(SpecValidator(gateway_api::http_route)),
+            Arc::new(SpecValidator(gateway_api::grpc_route)),
+            Arc::new(SpecValidator(gateway_api::tls_route)),
+            Arc::new(SpecValidator(gateway_api::tcp_route)),
+            Arc::new(SpecValidator(gateway_api::udp_route)),
+            Arc::new(SpecValidator(gateway_api::reference_grant)),
+            Arc::new(SpecValidator(gateway_api::backend_tls_policy)),
         ]))
     }
 

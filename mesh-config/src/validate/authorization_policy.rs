@@ -77,13 +77,6 @@ fn rule(path: FieldPath<'_>, rule: &Rule, findings: &mut Findings<'_>) {
     }
 }
 
-/// Checks that no value of a list is empty.
-fn values(path: FieldPath<'_>, list: &[String], findings: &mut Findings<'_>) {
-    for (index, _) in list.iter().enumerate().filter(|(_, value)| value.is_empty()) {
-        findings.error(path.index(index), "the value must not be empty");
-    }
-}
-
 fn source(path: FieldPath<'_>, source: &Source, findings: &mut Findings<'_>) {
     if *source == Source::default() {
         findings.error(path, "at least one field of the source is required");
@@ -98,7 +91,7 @@ fn source(path: FieldPath<'_>, source: &Source, findings: &mut Findings<'_>) {
         ("trustDomains", &source.trust_domains),
         ("notTrustDomains", &source.not_trust_domains),
     ] {
-        values(path.field(field), list, findings);
+        rules::not_empty(path.field(field), list, findings);
     }
     for (field, list) in [
         ("ipBlocks", &source.ip_blocks),
@@ -147,7 +140,7 @@ fn operation(path: FieldPath<'_>, operation: &Operation, findings: &mut Findings
         ("paths", &operation.paths),
         ("notPaths", &operation.not_paths),
     ] {
-        values(path.field(field), list, findings);
+        rules::not_empty(path.field(field), list, findings);
     }
     for (field, list) in [("ports", &operation.ports), ("notPorts", &operation.not_ports)] {
         let path = path.field(field);
@@ -228,7 +221,7 @@ fn condition(path: FieldPath<'_>, condition: &Condition, findings: &mut Findings
     }
     for (field, list) in [("values", &condition.values), ("notValues", &condition.not_values)] {
         let path = path.field(field);
-        values(path, list, findings);
+        rules::not_empty(path, list, findings);
         for (index, value) in list.iter().enumerate().filter(|(_, value)| !value.is_empty()) {
             match key {
                 "source.ip" | "remote.ip" | "destination.ip" => rules::subnet(path.index(index), value, findings),

@@ -24,10 +24,7 @@ fn rule(path: FieldPath<'_>, rule: &JwtRule, findings: &mut Findings<'_>) {
         ("fromCookies", &rule.from_cookies),
         ("spaceDelimitedClaims", &rule.space_delimited_claims),
     ] {
-        let path = path.field(field);
-        for (index, _) in list.iter().enumerate().filter(|(_, value)| value.is_empty()) {
-            findings.error(path.index(index), "the value must not be empty");
-        }
+        rules::not_empty(path.field(field), list, findings);
     }
     let headers = path.field("fromHeaders");
     for (index, header) in rule.from_headers.iter().enumerate().filter(|(_, header)| header.name.is_empty()) {
@@ -40,8 +37,7 @@ fn rule(path: FieldPath<'_>, rule: &JwtRule, findings: &mut Findings<'_>) {
         if claim.claim.is_empty() {
             findings.error(path.field("claim"), "the name of the claim is required");
         }
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if claim.header.is_empty() || !claim.header.bytes().all(plain) {
+        if !rules::is_plain_header_name(&claim.header) {
             findings.error(
                 path.field("header"),
                 format_args!("invalid header name {:?}: use letters, digits, '-' and '_'", claim.header),

@@ -156,6 +156,32 @@ pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+/// Whether a text is a header's name as Istio's own fields take it.
+pub(super) fn is_plain_header_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// Checks that no value of a list is empty.
+pub(super) fn not_empty(path: FieldPath<'_>, list: &[String], findings: &mut Findings<'_>) {
+    for (index, _) in list.iter().enumerate().filter(|(_, value)| value.is_empty()) {
+        findings.error(path.index(index), "the value must not be empty");
+    }
+}
+
+/// Checks the length of a text.
+pub(super) fn max_len(path: FieldPath<'_>, text: &str, limit: usize, findings: &mut Findings<'_>) {
+    if text.len() > limit {
+        findings.error(path, format_args!("the value is longer than {limit} bytes"));
+    }
+}
+
+/// Checks how many items a list has.
+pub(super) fn max_items(path: FieldPath<'_>, count: usize, limit: usize, findings: &mut Findings<'_>) {
+    if count > limit {
+        findings.error(path, format_args!("{count} items are more than the limit of {limit}"));
+    }
+}
+
 /// Checks `exportTo`: namespaces, `.`, `*` or `~`, each once; `*` and `~` alone.
 pub(super) fn export_to(list: &[String], allow_none: bool, findings: &mut Findings<'_>) {
     let path = FieldPath::spec();

@@ -130,6 +130,15 @@ pub(super) fn validate_workload(_: &Object, spec: &WorkloadEntry, findings: &mut
     }
 }
 
+/// Checks the template of a `WorkloadGroup`, which needs no address.
+pub(super) fn group_template(path: FieldPath<'_>, template: &WorkloadEntry, findings: &mut Findings<'_>) {
+    if template.address.as_deref().unwrap_or_default().is_empty() {
+        ports_and_labels(path, template, findings);
+    } else {
+        workload(path, template, Resolution::Dns, findings);
+    }
+}
+
 /// Checks an endpoint, also as a part of a service.
 fn workload(path: FieldPath<'_>, entry: &WorkloadEntry, resolution: Resolution, findings: &mut Findings<'_>) {
     let in_service = path.to_string() != "spec";
@@ -156,6 +165,10 @@ fn workload(path: FieldPath<'_>, entry: &WorkloadEntry, resolution: Resolution, 
             }
         }
     }
+    ports_and_labels(path, entry, findings);
+}
+
+fn ports_and_labels(path: FieldPath<'_>, entry: &WorkloadEntry, findings: &mut Findings<'_>) {
     let ports = path.field("ports");
     for (name, number) in &entry.ports {
         rules::label(ports.field(name), "port name", name, findings);
