@@ -1,17 +1,52 @@
 //! Checks across objects.
 
+mod annotation_table;
+mod annotations;
+mod auto_image;
+mod claim_route;
 mod conflicting_hosts;
 mod context;
+mod deployment_services;
+mod deprecation;
 mod destination_host;
 mod destination_subset;
 mod duplicate_subset;
+mod envoy_patch;
+mod external_control_plane;
+mod gateway_api_version;
+mod gateway_certificate;
+mod gateway_conflict;
+mod gateway_credential;
+mod gateway_port;
 mod gateway_reference;
+mod ingress_subset;
+mod injection;
+mod key_fetch;
+mod policy_selector;
+mod policy_workload;
+mod port_name;
+mod proxy_image;
+mod reserved_user;
+mod server_verification;
+mod service_entry_address;
+mod service_entry_protocol;
+mod sidecar_selector;
+mod status_condition;
+mod subset_pods;
+mod telemetry_provider;
+mod telemetry_selector;
+mod webhook_overlap;
 mod weight_sum;
+mod workload;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 pub use self::context::AnalysisContext;
-use crate::{diagnostic::Diagnostic, model::ObjectKey, snapshot::Snapshot};
+use crate::{
+    diagnostic::Diagnostic,
+    model::{MeshConfig, ObjectKey},
+    snapshot::Snapshot,
+};
 
 /// Checks objects against each other.
 ///
@@ -63,6 +98,35 @@ impl Analyzers {
             Arc::new(conflicting_hosts::ConflictingHosts),
             Arc::new(duplicate_subset::DuplicateSubset),
             Arc::new(weight_sum::WeightSum),
+            Arc::new(annotations::Annotations),
+            Arc::new(policy_workload::PolicyWorkload),
+            Arc::new(key_fetch::KeyFetch),
+            Arc::new(deployment_services::DeploymentServices),
+            Arc::new(reserved_user::ReservedUser),
+            Arc::new(deprecation::Deprecation),
+            Arc::new(server_verification::ServerVerification),
+            Arc::new(subset_pods::SubsetPods),
+            Arc::new(envoy_patch::EnvoyPatch),
+            Arc::new(external_control_plane::ExternalControlPlane),
+            Arc::new(gateway_port::GatewayPort),
+            Arc::new(gateway_credential::GatewayCredential),
+            Arc::new(gateway_conflict::GatewayConflict),
+            Arc::new(gateway_certificate::GatewayCertificate),
+            Arc::new(gateway_api_version::GatewayApiVersion),
+            Arc::new(injection::Injection),
+            Arc::new(proxy_image::ProxyImage),
+            Arc::new(auto_image::AutoImage),
+            Arc::new(policy_selector::PolicySelector),
+            Arc::new(port_name::PortName),
+            Arc::new(service_entry_address::ServiceEntryAddress),
+            Arc::new(service_entry_protocol::ServiceEntryProtocol),
+            Arc::new(sidecar_selector::SidecarSelector),
+            Arc::new(telemetry_selector::TelemetrySelector),
+            Arc::new(telemetry_provider::TelemetryProvider),
+            Arc::new(webhook_overlap::WebhookOverlap),
+            Arc::new(claim_route::ClaimRoute),
+            Arc::new(ingress_subset::IngressSubset),
+            Arc::new(status_condition::StatusConditions),
         ]))
     }
 
@@ -73,14 +137,23 @@ impl Analyzers {
         self
     }
 
-    /// Checks a configuration.
+    /// Checks a configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.
     #[must_use]
     pub fn analyze(&self, snapshot: &Snapshot) -> Analysis {
-        let context = AnalysisContext::new(snapshot);
+        self.run(&AnalysisContext::new(snapshot))
+    }
+
+    /// Checks a configuration in a mesh with these settings.
+    #[must_use]
+    pub fn analyze_in(&self, snapshot: &Snapshot, mesh: &MeshConfig) -> Analysis {
+        self.run(&AnalysisContext::with_mesh(snapshot, mesh))
+    }
+
+    fn run(&self, context: &AnalysisContext<'_>) -> Analysis {
         let mut analysis = Analysis::default();
         for analyzer in self.0.iter() {
             let start = analysis.diagnostics.len();
-            analyzer.analyze(&context, &mut analysis.diagnostics);
+            analyzer.analyze(context, &mut analysis.diagnostics);
             if analyzer.is_blocking() {
                 let errors = analysis.diagnostics[start..].iter().filter(|finding| finding.is_error());
                 analysis.blocked.extend(errors.filter_map(|finding| finding.key.clone()));

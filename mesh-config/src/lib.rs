@@ -88,6 +88,7 @@ pub mod model;
 mod parse;
 mod path;
 mod position;
+mod protocol;
 mod snapshot;
 pub mod source;
 mod store;
@@ -101,9 +102,9 @@ pub use self::{
         Code, Diagnostic, Level, TextRenderer, UnknownLevel, render_json, render_sarif, sort_diagnostics, worst_level,
     },
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers, is_visible},
-    load::{LoadResult, analyze_all, load_path, load_str},
-    model::{Kind, Object, ObjectKey, ObjectMeta},
-    parse::{MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_NODES, Parsed, parse, parse_bytes},
+    load::{LoadResult, analyze_all, analyze_all_in, load_path, load_str},
+    model::{Kind, MeshConfig, Object, ObjectKey, ObjectMeta},
+    parse::{MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_NODES, Parsed, parse, parse_bytes, parse_mesh_config},
     path::FieldPath,
     position::{Position, PositionMap},
     snapshot::{Change, Snapshot, Typed},

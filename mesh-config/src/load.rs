@@ -9,7 +9,7 @@ use std::{
 use crate::{
     analyze::Analyzers,
     diagnostic::{Diagnostic, sort_diagnostics},
-    model::{Object, ObjectKey},
+    model::{MeshConfig, Object, ObjectKey},
     parse::{Parsed, parse_bytes},
     snapshot::Snapshot,
     source::{ScanError, duplicate, list_files},
@@ -95,6 +95,15 @@ impl LoadResult {
             self.faulty.push(object);
         }
     }
+}
+
+/// Checks objects as [`analyze_all`] does, in a mesh with these settings.
+#[must_use]
+pub fn analyze_all_in<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>, mesh: &MeshConfig) -> Vec<Diagnostic> {
+    let snapshot = Snapshot::from_objects(objects.into_iter().cloned());
+    let mut found = Analyzers::standard().analyze_in(&snapshot, mesh).diagnostics;
+    sort_diagnostics(&mut found);
+    found
 }
 
 /// Checks objects against each other with [`Analyzers::standard`]; the findings are in order of file and position.

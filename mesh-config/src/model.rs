@@ -17,6 +17,7 @@ pub(crate) mod http_match;
 pub(crate) mod http_policy;
 pub(crate) mod kind;
 pub(crate) mod load_balancer;
+pub(crate) mod mesh_config;
 pub(crate) mod object;
 pub(crate) mod platform;
 pub(crate) mod proxy_config;
@@ -24,6 +25,7 @@ pub(crate) mod request_authentication;
 pub(crate) mod security;
 pub(crate) mod service_entry;
 pub(crate) mod sidecar;
+pub(crate) mod status;
 pub(crate) mod string_match;
 pub(crate) mod telemetry;
 pub(crate) mod traffic_policy;
@@ -58,6 +60,7 @@ pub use self::{
         ConsistentHashLb, CookieAttribute, HttpCookie, LoadBalancerSettings, LocalityDistribute, LocalityFailover,
         LocalityLbSetting, Maglev, RingHash, SimpleLb, WarmupConfiguration, ZoneAwareLbSetting,
     },
+    mesh_config::{DefaultProviders, DefaultProxyConfig, MeshConfig, MeshExtensionProvider},
     object::{DEFAULT_NAMESPACE, KindSpec, Object, ObjectKey, ObjectMeta, SourceLocation, Spec},
     platform::{
         ConfigMap, Container, ContainerEnv, ContainerPort, EndpointConditions, EndpointSlice, KubeServicePort,
@@ -75,6 +78,7 @@ pub use self::{
         CaptureMode, IstioEgressListener, IstioIngressListener, OutboundTrafficPolicy, OutboundTrafficPolicyMode,
         Sidecar,
     },
+    status::{HostAddress, ObjectStatus, StatusCondition},
     string_match::StringMatch,
     telemetry::{
         AccessLogging, CustomTag, IstioMetric, LogFilter, MetricSelector, Metrics, MetricsOverride, ModeSelector,

@@ -16,7 +16,7 @@ use self::{
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Kind, Object, ObjectKey, ObjectMeta, SourceLocation, Spec, kind::Recognised},
+    model::{Kind, MeshConfig, Object, ObjectKey, ObjectMeta, ObjectStatus, SourceLocation, Spec, kind::Recognised},
     position::{Position, PositionMap},
     suggest,
 };
@@ -213,7 +213,9 @@ impl FileParser {
         };
         let source = SourceLocation { file: Arc::clone(&self.file), position: root.position };
         let positions = PositionMap::new(root.positions());
-        let object = Arc::new(Object::located(head.api_version.to_owned(), head.meta, spec, source, positions));
+        let mut object = Object::located(head.api_version.to_owned(), head.meta, spec, source, positions);
+        object.status = read_status(root);
+        let object = Arc::new(object);
         if clean { self.parsed.objects.push(object) } else { self.parsed.faulty.push(object) }
     }
 
@@ -244,6 +246,38 @@ fn read_spec(reading: &Reading, root: &Node, kind: Kind) -> Result<Spec, Fault> 
             let empty = Node { position: root.position, data: Data::Map(Vec::new()) };
             Reading::new(true).read(&empty, "spec", |reader| Spec::deserialize(kind, reader))
         }
+    }
+}
+
+/// Reads what controllers report. It is not the user's to mend, so a form that is not known counts as nothing.
+fn read_status(root: &Node) -> ObjectStatus {
+    let status = root.field("status");
+    let status = status.and_then(|status| Reading::new(false).read(status, "status", ObjectStatus::deserialize).ok());
+    status.unwrap_or_default()
+}
+
+/// Reads the settings of a mesh; `file` is its name in findings. Fields that no check reads are passed over.
+///
+/// # Errors
+///
+/// The finding that says what cannot be read.
+pub fn parse_mesh_config(file: &str, text: &str) -> Result<MeshConfig, Diagnostic> {
+    let finding = |code, position, message: &dyn std::fmt::Display| {
+        Diagnostic::at(code, &SourceLocation { file: file.into(), position }, &[message])
+    };
+    if text.len() > MAX_FILE_BYTES {
+        let message = format!("the file is larger than {MAX_FILE_BYTES} bytes");
+        return Err(finding(Code::UnreadableFile, Position::default(), &message));
+    }
+    let first = document::documents(text).into_iter().next();
+    match first {
+        None => Ok(MeshConfig::default()),
+        Some(Err(error)) => Err(finding(Code::Syntax, error.position, &error.message)),
+        Some(Ok(root)) if root.is_null() => Ok(MeshConfig::default()),
+        Some(Ok(root)) => Reading::new(false).read(&root, "", MeshConfig::deserialize).map_err(|fault| {
+            let (path, position) = fault.place.clone().unwrap_or_default();
+            Diagnostic { path, ..finding(Code::SchemaValidationError, position, &fault.message) }
+        }),
     }
 }
 

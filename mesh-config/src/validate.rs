@@ -21,6 +21,7 @@ mod service_entry;
 mod sidecar;
 mod telemetry;
 mod traffic_policy;
+mod unreachable;
 mod virtual_service;
 mod workload_group;
 

@@ -1,11 +1,16 @@
 //! What analyzers look things up in.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    cell::OnceCell,
+    collections::{BTreeSet, HashMap},
+};
 
+use super::workload::{DEFAULT_INGRESS, SYSTEM_NAMESPACE, Workloads};
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers, is_visible},
-    model::{Destination, Object, Service, ServiceEntry, VirtualService},
+    model::{ConfigMap, Destination, MeshConfig, Object, Service, ServiceEntry, VirtualService},
     path::FieldPath,
     snapshot::Snapshot,
 };
@@ -14,6 +19,8 @@ use crate::{
 #[derive(Debug)]
 pub struct AnalysisContext<'a> {
     snapshot: &'a Snapshot,
+    mesh: Cow<'a, MeshConfig>,
+    workloads: OnceCell<Workloads<'a>>,
     /// Services by their full host name, those with exact names.
     exact: HashMap<String, Vec<HostEntry>>,
     /// Services whose host is a wildcard.
@@ -31,11 +38,29 @@ pub(super) struct HostEntry {
 /// Where Services say which namespaces see them.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
+/// Ports of the gateway that is assumed when the configuration has none.
+pub(super) const INGRESS_PORTS: [u32; 4] = [80, 443, 31400, 15443];
+
 impl<'a> AnalysisContext<'a> {
-    /// Indexes a configuration.
+    /// Indexes a configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        let mut context = Self { snapshot, exact: HashMap::new(), wildcard: Vec::new() };
+        let installed = snapshot.find::<ConfigMap>(SYSTEM_NAMESPACE, "istio");
+        let text = installed.and_then(|found| found.spec.data.get("mesh"));
+        // The control plane itself would refuse it; that is its own finding to make.
+        let mesh = text.and_then(|text| crate::parse::parse_mesh_config("mesh", text).ok());
+        Self::indexed(snapshot, Cow::Owned(mesh.unwrap_or_default()))
+    }
+
+    /// Indexes a configuration in a mesh with these settings.
+    #[must_use]
+    pub fn with_mesh(snapshot: &'a Snapshot, mesh: &'a MeshConfig) -> Self {
+        Self::indexed(snapshot, Cow::Borrowed(mesh))
+    }
+
+    fn indexed(snapshot: &'a Snapshot, mesh: Cow<'a, MeshConfig>) -> Self {
+        let (exact, wildcard) = (HashMap::new(), Vec::new());
+        let mut context = Self { snapshot, mesh, workloads: OnceCell::new(), exact, wildcard };
         for service in snapshot.all::<Service>() {
             let exported = service.object.meta.annotations.get(EXPORT_TO);
             let entry = HostEntry {
@@ -62,7 +87,31 @@ impl<'a> AnalysisContext<'a> {
                 }
             }
         }
+        let ingress = full_host(DEFAULT_INGRESS, SYSTEM_NAMESPACE, DEFAULT_CLUSTER_DOMAIN);
+        context.exact.entry(ingress).or_insert_with(|| {
+            let namespace = SYSTEM_NAMESPACE.to_owned();
+            vec![HostEntry { namespace, export_to: Vec::new(), ports: INGRESS_PORTS.into() }]
+        });
         context
+    }
+
+    /// The settings of the mesh.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshConfig {
+        &self.mesh
+    }
+
+    /// The workloads of the configuration.
+    pub(super) fn workloads(&self) -> &Workloads<'a> {
+        self.workloads.get_or_init(|| Workloads::new(self.snapshot))
+    }
+
+    /// Whether a host, which may be a wildcard, is that of a service or covers one.
+    pub(super) fn is_known_host(&self, host: &str, viewer: &str) -> bool {
+        !self.services(host, viewer).is_empty()
+            || (host.starts_with('*')
+                && (self.exact.keys().any(|known| host_covers(host, known))
+                    || self.wildcard.iter().any(|(known, _)| host_covers(host, known))))
     }
 
     /// The configuration.

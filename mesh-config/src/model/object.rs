@@ -22,6 +22,7 @@ use super::{
     security::{AuthorizationPolicy, PeerAuthentication},
     service_entry::{ServiceEntry, WorkloadEntry},
     sidecar::Sidecar,
+    status::ObjectStatus,
     telemetry::Telemetry,
     virtual_service::VirtualService,
     workload_group::WorkloadGroup,
@@ -113,6 +114,8 @@ pub struct Object {
     pub meta: ObjectMeta,
     /// The typed content.
     pub spec: Spec,
+    /// What controllers report of it.
+    pub status: ObjectStatus,
     /// Where it was written.
     pub source: SourceLocation,
     /// Where each of its values was written.
@@ -138,7 +141,7 @@ impl Object {
         positions: PositionMap,
     ) -> Self {
         let key = ObjectKey::new(spec.kind(), meta.namespace.as_deref().unwrap_or_default(), &meta.name);
-        Self { api_version, meta, spec, source, positions, key }
+        Self { api_version, meta, spec, status: ObjectStatus::default(), source, positions, key }
     }
 
     /// What identifies the object.
@@ -183,7 +186,7 @@ impl Object {
     /// Whether both say the same, wherever they were written.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        self.key == other.key && self.meta == other.meta && self.spec == other.spec
+        self.key == other.key && self.meta == other.meta && self.spec == other.spec && self.status == other.status
     }
 }
 

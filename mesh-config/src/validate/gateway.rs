@@ -94,7 +94,7 @@ fn server_host(path: FieldPath<'_>, entry: &str, findings: &mut Findings<'_>) {
 
 fn tls(path: FieldPath<'_>, server: &Server, port: &Port, findings: &mut Findings<'_>) {
     let at = path.field("tls");
-    let secure = rules::is_tls_protocol(&port.protocol);
+    let secure = crate::protocol::is_tls(&port.protocol);
     let Some(tls) = &server.tls else {
         if secure {
             findings.error(path, format_args!("tls is required for the protocol {}", port.protocol));

@@ -128,7 +128,8 @@ pub(super) fn not_negative(path: FieldPath<'_>, number: Option<i32>, findings: &
 
 /// Checks an expression, which must be one that RE2 takes.
 pub(super) fn regex(path: FieldPath<'_>, pattern: &str, findings: &mut Findings<'_>) {
-    const LIMIT: usize = 64 * 1024;
+    /// As Istio: longer ones may exceed the program size that Envoy takes.
+    const LIMIT: usize = 1024;
     if pattern.is_empty() {
         findings.error(path, "the regular expression must not be empty");
     } else if pattern.len() > LIMIT {
@@ -201,35 +202,9 @@ pub(super) fn export_to(list: &[String], allow_none: bool, findings: &mut Findin
     }
 }
 
-/// Protocols of a port. Source: Istio's `protocol.Parse`.
-pub(super) fn is_protocol(text: &str) -> bool {
-    const KNOWN: [&str; 14] = [
-        "TCP",
-        "UDP",
-        "GRPC",
-        "GRPC-WEB",
-        "GRPC-WEB-TLS",
-        "HTTP",
-        "HTTP_PROXY",
-        "HTTP2",
-        "HTTPS",
-        "TLS",
-        "MONGO",
-        "REDIS",
-        "MYSQL",
-        "HBONE",
-    ];
-    KNOWN.iter().any(|known| known.eq_ignore_ascii_case(text))
-}
-
-/// Whether the protocol carries TLS.
-pub(super) fn is_tls_protocol(text: &str) -> bool {
-    text.eq_ignore_ascii_case("HTTPS") || text.eq_ignore_ascii_case("TLS")
-}
-
 /// Checks a protocol.
 pub(super) fn protocol(path: FieldPath<'_>, text: &str, findings: &mut Findings<'_>) {
-    if !is_protocol(text) {
+    if !crate::protocol::is_known(text) {
         findings.error(path, format_args!("unknown protocol {text:?}"));
         findings.help("use HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS");
     }

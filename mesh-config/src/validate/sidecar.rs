@@ -119,7 +119,7 @@ fn ingress_tls(path: FieldPath<'_>, tls: &ServerTlsSettings, port: &Port, findin
     if !matches!(tls.mode, ServerTlsMode::Simple | ServerTlsMode::Mutual | ServerTlsMode::OptionalMutual) {
         findings.error(path.field("mode"), "only SIMPLE, MUTUAL and OPTIONAL_MUTUAL are supported here");
     }
-    if !rules::is_tls_protocol(&port.protocol) {
+    if !crate::protocol::is_tls(&port.protocol) {
         findings.error(path, format_args!("TLS settings are for HTTPS and TLS, not for {}", port.protocol));
     }
     for (field, given) in [

@@ -1,6 +1,6 @@
 //! The rules of `VirtualService`.
 
-use super::{Findings, http_route, l4_route, rules};
+use super::{Findings, http_route, l4_route, rules, unreachable};
 use crate::{
     hosts::host_covers,
     model::{Destination, Object, VirtualService},
@@ -41,6 +41,7 @@ pub(super) fn validate(_: &Object, spec: &VirtualService, findings: &mut Finding
         let path = root.field("tcp");
         l4_route::tcp(path.index(index), route, findings);
     }
+    unreachable::validate(spec, findings);
 }
 
 fn hosts(spec: &VirtualService, findings: &mut Findings<'_>) {

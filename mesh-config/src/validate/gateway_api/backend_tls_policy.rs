@@ -63,13 +63,12 @@ fn validation(path: FieldPath<'_>, how: &BackendTlsValidation, given: bool, find
         (Some(_), true) if given => findings.error(refs, "the list must not be empty: leave it out"),
         _ => {}
     }
-    if let Some(set) = how.well_known_ca_certificates.as_deref() {
-        if set != "System" && !(set.contains('/') && set.len() <= 253 && name::is_label_key(set)) {
-            findings.error(
-                path.field("wellKnownCACertificates"),
-                format_args!("unknown authorities {set:?}: use System, or an implementation's own DOMAIN/NAME"),
-            );
-        }
+    let known = |set: &&str| *set == "System" || (set.contains('/') && set.len() <= 253 && name::is_label_key(set));
+    if let Some(set) = how.well_known_ca_certificates.as_deref().filter(|set| !known(set)) {
+        findings.error(
+            path.field("wellKnownCACertificates"),
+            format_args!("unknown authorities {set:?}: use System, or an implementation's own DOMAIN/NAME"),
+        );
     }
     let names = path.field("subjectAltNames");
     rules::max_items(names, how.subject_alt_names.len(), 5, findings);
