@@ -154,3 +154,221 @@ fn security() {
     ];
     check("security.istio.io/v1", "RequestAuthentication", &cases);
 }
+
+#[test]
+fn workload_group() {
+    let probe = |rest: &str| format!("{{template: {{}}, probe: {{{rest}}}}}");
+    let cases = [
+        ("{template: {}}".to_owned(), ""),
+        ("{metadata: {}}".to_owned(), "spec.template"),
+        (probe("httpGet: {port: 80}"), ""),
+        (probe("httpGet: {port: 0}"), "spec.probe.httpGet.port"),
+        (probe("httpGet: {port: 80, scheme: ftp}"), "spec.probe.httpGet.scheme"),
+        (probe("httpGet: {port: 80, httpHeaders: [{name: ':a'}]}"), "spec.probe.httpGet.httpHeaders[0].name"),
+        (probe("tcpSocket: {port: 80}, exec: {command: [x]}"), "spec.probe"),
+        (probe("exec: {command: []}"), "spec.probe.exec.command"),
+        (probe("grpc: {}"), ""),
+        (probe("periodSeconds: -1, grpc: {}"), "spec.probe.periodSeconds"),
+        (probe("periodSeconds: 1"), "spec.probe"),
+    ];
+    let cases: Vec<_> = cases.iter().map(|(spec, path)| (spec.as_str(), *path)).collect();
+    check("networking.istio.io/v1", "WorkloadGroup", &cases);
+}
+
+#[test]
+fn telemetry_and_proxy_config() {
+    let cases = [
+        ("{}", ""),
+        ("{tracing: [{customTags: {a: {literal: {value: x}}}}]}", ""),
+        ("{tracing: [{customTags: {a: {}}}]}", "spec.tracing[0].customTags.a"),
+        ("{tracing: [{customTags: {a: {header: {}}}}]}", "spec.tracing[0].customTags.a.header.name"),
+        ("{tracing: [{randomSamplingPercentage: 101}]}", "spec.tracing[0].randomSamplingPercentage"),
+        (
+            "{metrics: [{overrides: [{match: {metric: REQUEST_COUNT, customMetric: a}}]}]}",
+            "spec.metrics[0].overrides[0].match",
+        ),
+        (
+            "{metrics: [{overrides: [{tagOverrides: {a: {operation: REMOVE, value: x}}}]}]}",
+            "spec.metrics[0].overrides[0].tagOverrides.a.value",
+        ),
+        ("{metrics: [{reportingInterval: 0s}]}", "spec.metrics[0].reportingInterval"),
+        ("{accessLogging: [{filter: {expression: 'response.code >= 400'}}]}", ""),
+        (
+            "{accessLogging: [{filter: {expression: 'response.code and 400'}}]}",
+            "spec.accessLogging[0].filter.expression",
+        ),
+        ("{accessLogging: [{providers: [{name: ''}]}]}", "spec.accessLogging[0].providers[0].name"),
+        ("{accessLogging: [{match: {mode: UNDEFINED}}]}", "spec.accessLogging[0].match.mode"),
+    ];
+    check("telemetry.istio.io/v1", "Telemetry", &cases);
+    let cases = [
+        ("{concurrency: 0, environmentVariables: {A: b}, image: {imageType: debug}}", ""),
+        ("{concurrency: -1}", "spec.concurrency"),
+        ("{selector: {matchLabels: {'': a}}}", "spec.selector.matchLabels"),
+    ];
+    check("networking.istio.io/v1beta1", "ProxyConfig", &cases);
+}
+
+#[test]
+fn extensions() {
+    let cases = [
+        ("{url: oci://a/b}", ""),
+        ("{}", "spec.url"),
+        ("{url: ftp://a}", "spec.url"),
+        ("{url: a, sha256: abc}", "spec.sha256"),
+        ("{url: a, imagePullSecret: ''}", "spec.imagePullSecret"),
+        ("{url: a, vmConfig: {env: [{name: x, valueFrom: HOST, value: y}]}}", "spec.vmConfig.env[0].value"),
+        ("{url: a, vmConfig: {env: [{name: x}, {name: x}]}}", "spec.vmConfig.env[1].name"),
+        ("{url: a, match: [{ports: [{number: 0}]}]}", "spec.match[0].ports[0].number"),
+        ("{url: a, selector: {matchLabels: {a: b}}, targetRefs: [{kind: Service, name: s}]}", "spec"),
+    ];
+    check("extensions.istio.io/v1alpha1", "WasmPlugin", &cases);
+    let cases = [
+        ("{lua: {inlineCode: x}}", ""),
+        ("{lua: {inlineCode: ''}}", "spec.lua.inlineCode"),
+        ("{wasm: {url: a}, lua: {inlineCode: x}}", "spec"),
+        ("{}", "spec"),
+    ];
+    check("extensions.istio.io/v1alpha1", "TrafficExtension", &cases);
+}
+
+const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
+
+#[test]
+fn gateway_api_gateway() {
+    let listener = |rest: &str| format!("{{gatewayClassName: c, listeners: [{{name: l, {rest}}}]}}");
+    let tls = "tls: {certificateRefs: [{name: s}]}";
+    let cases = [
+        (listener("port: 80, protocol: HTTP"), ""),
+        (listener("port: 0, protocol: HTTP"), "spec.listeners[0].port"),
+        (listener("protocol: HTTP"), "spec.listeners[0].port"),
+        (listener("port: 80, protocol: ''"), "spec.listeners[0].protocol"),
+        (listener("port: 80, protocol: example.com/x"), ""),
+        (listener(&format!("port: 443, protocol: HTTPS, {tls}")), ""),
+        (listener(&format!("port: 443, protocol: HTTP, {tls}")), "spec.listeners[0].tls"),
+        (listener("port: 443, protocol: HTTPS, tls: {mode: Passthrough}"), "spec.listeners[0].tls.mode"),
+        (listener("port: 443, protocol: HTTPS, tls: {}"), "spec.listeners[0].tls"),
+        (listener("port: 443, protocol: TLS"), "spec.listeners[0]"),
+        (listener("port: 443, protocol: TLS, tls: {mode: Passthrough}"), ""),
+        (listener("port: 53, protocol: UDP, hostname: a.com"), "spec.listeners[0].hostname"),
+        (listener("port: 80, protocol: HTTP, hostname: 'a.*'"), "spec.listeners[0].hostname"),
+        (
+            listener("port: 80, protocol: HTTP, allowedRoutes: {namespaces: {from: Some}}"),
+            "spec.listeners[0].allowedRoutes.namespaces.from",
+        ),
+        (listener("port: 80, protocol: HTTP}, {name: m, port: 80, protocol: HTTP"), "spec.listeners[1]"),
+        (listener("port: 80, protocol: HTTP}, {name: l, port: 81, protocol: HTTP"), "spec.listeners[1].name"),
+        ("{gatewayClassName: c, listeners: []}".to_owned(), "spec.listeners"),
+        (listener("port: 80, protocol: HTTP").replace("gatewayClassName: c, ", ""), "spec.gatewayClassName"),
+        (
+            listener("port: 80, protocol: HTTP")
+                .replace("gatewayClassName: c", "gatewayClassName: c, addresses: [{value: x}]"),
+            "spec.addresses[0].value",
+        ),
+    ];
+    let cases: Vec<_> = cases.iter().map(|(spec, path)| (spec.as_str(), *path)).collect();
+    check(GATEWAY_API, "Gateway", &cases);
+}
+
+#[test]
+fn gateway_api_http_route() {
+    let rule = |rest: &str| format!("{{rules: [{{{rest}}}]}}");
+    let rewrite =
+        "filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /b}}}]";
+    let cases = [
+        ("{}".to_owned(), ""),
+        ("{rules: []}".to_owned(), "spec.rules"),
+        ("{hostnames: [1.a_b]}".to_owned(), "spec.hostnames[0]"),
+        ("{parentRefs: [{name: g}, {name: g}]}".to_owned(), "spec.parentRefs[1]"),
+        ("{parentRefs: [{name: g, sectionName: a}, {name: g, port: 80}]}".to_owned(), "spec.parentRefs[1]"),
+        ("{parentRefs: [{name: g, sectionName: a}, {name: g, sectionName: b}]}".to_owned(), ""),
+        (rule("backendRefs: [{name: s, port: 80}]"), ""),
+        (rule("backendRefs: [{name: s}]"), "spec.rules[0].backendRefs[0]"),
+        (rule("backendRefs: [{name: s, kind: Other, group: a.com}]"), ""),
+        (rule("backendRefs: [{name: s, port: 80, weight: 1000001}]"), "spec.rules[0].backendRefs[0].weight"),
+        (rule("matches: [{path: {value: a}}]"), "spec.rules[0].matches[0].path.value"),
+        (rule("matches: [{path: {type: RegularExpression, value: 'a//#'}}]"), ""),
+        (rule("matches: [{method: get}]"), "spec.rules[0].matches[0].method"),
+        (rule("matches: [{headers: [{name: a, value: ' x'}]}]"), "spec.rules[0].matches[0].headers[0].value"),
+        (rule("filters: [{type: CORS}]"), "spec.rules[0].filters[0]"),
+        (rule("filters: [{cors: {}}]"), "spec.rules[0].filters[0].type"),
+        (
+            rule("filters: [{type: RequestRedirect, requestRedirect: {statusCode: 300}}]"),
+            "spec.rules[0].filters[0].requestRedirect.statusCode",
+        ),
+        (
+            rule(
+                "filters: [{type: RequestMirror, requestMirror: {backendRef: {name: s, port: 1}, percent: 1, fraction: {numerator: 1}}}]",
+            ),
+            "spec.rules[0].filters[0].requestMirror",
+        ),
+        (rule(rewrite), ""),
+        (rule(&format!("matches: [{{path: {{type: Exact, value: /a}}}}], {rewrite}")), "spec.rules[0].matches"),
+        (rule("timeouts: {request: 1s, backendRequest: 2s}"), "spec.rules[0].timeouts.backendRequest"),
+        (rule("timeouts: {request: 1.5s}"), "spec.rules[0].timeouts.request"),
+        (rule("retry: {codes: [500, 200]}"), "spec.rules[0].retry.codes[1]"),
+        (rule("sessionPersistence: {type: Header}"), "spec.rules[0].sessionPersistence"),
+        (rule("name: a}, {name: a"), "spec.rules[1].name"),
+    ];
+    let cases: Vec<_> = cases.iter().map(|(spec, path)| (spec.as_str(), *path)).collect();
+    check(GATEWAY_API, "HTTPRoute", &cases);
+}
+
+#[test]
+fn gateway_api_other_kinds() {
+    let method = |rest: &str| format!("{{rules: [{{matches: [{{method: {{{rest}}}}}]}}]}}");
+    let cases = [
+        (method("service: a.B"), ""),
+        (method(""), "spec.rules[0].matches[0].method"),
+        (method("service: 'a/b'"), "spec.rules[0].matches[0].method.service"),
+        (method("type: RegularExpression, service: '.*'"), ""),
+    ];
+    let cases: Vec<_> = cases.iter().map(|(spec, path)| (spec.as_str(), *path)).collect();
+    check(GATEWAY_API, "GRPCRoute", &cases);
+    let rules = "rules: [{backendRefs: [{name: s, port: 1}]}]";
+    check(
+        GATEWAY_API,
+        "TLSRoute",
+        &[
+            (&format!("{{hostnames: [a.com], {rules}}}"), ""),
+            (&format!("{{{rules}}}"), "spec.hostnames"),
+            (&format!("{{hostnames: [10.0.0.1], {rules}}}"), "spec.hostnames[0]"),
+        ],
+    );
+    check(GATEWAY_API, "TCPRoute", &[(&format!("{{{rules}}}"), ""), ("{rules: []}", "spec.rules")]);
+    check(GATEWAY_API, "UDPRoute", &[("{rules: [{backendRefs: []}]}", "spec.rules[0].backendRefs")]);
+    check(
+        GATEWAY_API,
+        "GatewayClass",
+        &[("{controllerName: a.com/b}", ""), ("{controllerName: b}", "spec.controllerName")],
+    );
+    check(
+        GATEWAY_API,
+        "ListenerSet",
+        &[
+            ("{parentRef: {name: g}, listeners: [{name: l, protocol: HTTP}]}", ""),
+            ("{listeners: [{name: l, protocol: HTTP}]}", "spec.parentRef"),
+        ],
+    );
+    let from = "from: [{group: g.io, kind: HTTPRoute, namespace: n}]";
+    check(
+        GATEWAY_API,
+        "ReferenceGrant",
+        &[
+            (&format!("{{{from}, to: [{{group: '', kind: Service}}]}}"), ""),
+            (&format!("{{{from}, to: [{{kind: Service}}]}}"), "spec.to[0].group"),
+            (&format!("{{{from}}}"), "spec.to"),
+        ],
+    );
+    let target = "targetRefs: [{group: '', kind: Service, name: s}]";
+    check(
+        GATEWAY_API,
+        "BackendTLSPolicy",
+        &[
+            (&format!("{{{target}, validation: {{hostname: a.com, wellKnownCACertificates: System}}}}"), ""),
+            (&format!("{{{target}, validation: {{hostname: a.com}}}}"), "spec.validation"),
+            (&format!("{{{target}, validation: {{wellKnownCACertificates: System}}}}"), "spec.validation.hostname"),
+            ("{validation: {hostname: a.com, wellKnownCACertificates: System}}", "spec.targetRefs"),
+        ],
+    );
+}
