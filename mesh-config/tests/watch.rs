@@ -18,14 +18,6 @@ metadata: {name: reviews}
 spec:
   host: reviews
   subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: reviews-v1, labels: {version: v1}}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: reviews-v2, labels: {version: v2}}
 ";
 
 fn route(weights: (u32, u32), last: &str) -> String {

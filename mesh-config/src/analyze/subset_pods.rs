@@ -13,8 +13,8 @@ use crate::{
 
 /// Finds DestinationRules whose hosts or subsets lead nowhere.
 ///
-/// Pods count, and so do deployments and workloads outside the platform. A service whose endpoints are listed in slices
-/// is not judged, since slices need not name pods.
+/// Pods count, and so do deployments and workloads outside the platform. A service without selector, or whose endpoints
+/// are listed in slices, is not judged: its endpoints need not be pods.
 #[derive(Debug)]
 pub(super) struct SubsetPods;
 
@@ -75,8 +75,9 @@ impl<'a> Services<'a> {
         if full_host(name, namespace, DEFAULT_CLUSTER_DOMAIN) == host
             && let Some(service) = snapshot.find::<Service>(namespace, name)
         {
-            let listed = self.listed.contains(&(namespace, name));
-            return if listed { None } else { Some(&service.spec.spec.selector) };
+            let selector = &service.spec.spec.selector;
+            let by_hand = selector.is_empty() || self.listed.contains(&(namespace, name));
+            return if by_hand { None } else { Some(selector) };
         }
         let entry = self.entries.get(host)?;
         Some(entry.workload_selector.as_ref().map_or(&self.nothing, |selector| &selector.labels))
