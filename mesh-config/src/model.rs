@@ -57,8 +57,8 @@ pub use self::{
     },
     kind::{Kind, UnknownKind},
     load_balancer::{
-        ConsistentHashLb, CookieAttribute, HttpCookie, LoadBalancerSettings, LocalityDistribute, LocalityFailover,
-        LocalityLbSetting, Maglev, RingHash, SimpleLb, WarmupConfiguration, ZoneAwareLbSetting,
+        BackendUtilizationLb, ConsistentHashLb, CookieAttribute, HttpCookie, LoadBalancerSettings, LocalityDistribute,
+        LocalityFailover, LocalityLbSetting, Maglev, RingHash, SimpleLb, WarmupConfiguration, ZoneAwareLbSetting,
     },
     mesh_config::{DefaultProviders, DefaultProxyConfig, MeshConfig, MeshExtensionProvider},
     object::{DEFAULT_NAMESPACE, KindSpec, Object, ObjectKey, ObjectMeta, SourceLocation, Spec},
@@ -68,7 +68,7 @@ pub use self::{
         ServiceAccount, ServiceSpec, SliceEndpoint, SlicePort,
     },
     proxy_config::{ProxyConfig, ProxyImage},
-    request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication},
+    request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication, TokenPresence},
     security::{
         AuthorizationAction, AuthorizationPolicy, Condition, ExtensionProvider, MutualTls, MutualTlsMode, Operation,
         PeerAuthentication, Rule, RuleFrom, RuleTo, Source,

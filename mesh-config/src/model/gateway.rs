@@ -82,6 +82,12 @@ pub struct ServerTlsSettings {
     pub max_protocol_version: Option<TlsProtocol>,
     /// Cipher suites by Envoy's names.
     pub cipher_suites: Vec<String>,
+    /// Elliptic curves by Envoy's names.
+    pub ecdh_curves: Vec<String>,
+    /// Application protocols that are offered (ALPN); those of the port's protocol by default.
+    pub alpn_protocols: Vec<String>,
+    /// Let clients in whose certificate does not verify.
+    pub insecure_skip_verify: Option<bool>,
 }
 
 /// A certificate from files.

@@ -14,6 +14,8 @@ pub struct LoadBalancerSettings {
     pub simple: Option<SimpleLb>,
     /// Affinity by a hash.
     pub consistent_hash: Option<ConsistentHashLb>,
+    /// By the load that endpoints report; excludes the other two.
+    pub backend_utilization: Option<BackendUtilizationLb>,
     /// Preferences among localities.
     pub locality_lb_setting: Option<LocalityLbSetting>,
     /// Preferences among zones by the load they can take; excludes `locality_lb_setting`.
@@ -22,6 +24,22 @@ pub struct LoadBalancerSettings {
     pub warmup_duration_secs: Option<Duration>,
     /// How a new endpoint takes up its load.
     pub warmup: Option<WarmupConfiguration>,
+}
+
+/// Choice by the load that endpoints report (ORCA). Source: `BackendUtilizationLB`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct BackendUtilizationLb {
+    /// The metrics that make up the load.
+    pub metric_names_for_computing_utilization: Vec<String>,
+    /// What is added to the load for errors, in percent of it.
+    pub error_utilization_penalty_percent: Option<u32>,
+    /// How long an endpoint reports before its weight counts.
+    pub weight_stabilization_period: Option<Duration>,
+    /// How long a weight counts after the last report.
+    pub weight_expiration_period: Option<Duration>,
+    /// The time between updates of weights.
+    pub weight_update_period: Option<Duration>,
 }
 
 /// Algorithms without settings.

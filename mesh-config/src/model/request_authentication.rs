@@ -52,6 +52,18 @@ pub struct JwtRule {
     pub timeout: Option<Duration>,
     /// Claims that hold several values separated by spaces, beside `scope`.
     pub space_delimited_claims: Vec<String>,
+    /// Whether a token must be there; `OPTIONAL` by default.
+    pub presence: Option<TokenPresence>,
+}
+
+/// Whether a request must carry a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TokenPresence {
+    /// One that is there must be valid.
+    Optional,
+    /// There must be a valid one.
+    Required,
 }
 
 /// A header that carries a token.

@@ -4,11 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    common::{Percent, PortSelector},
-    duration::Duration,
-    load_balancer::LoadBalancerSettings,
-};
+use super::{common::PortSelector, duration::Duration, load_balancer::LoadBalancerSettings};
 
 /// What is done with traffic to a destination.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -155,6 +151,10 @@ pub struct OutlierDetection {
     pub max_ejection_percent: Option<i32>,
     /// Detection is off while fewer endpoints are healthy, in percent; 0 by default.
     pub min_health_percent: Option<i32>,
+    /// The share of failed requests that puts an endpoint out of use, in percent; off by default.
+    pub failure_percentage_threshold: Option<u32>,
+    /// Statuses that count as errors, 100 to 599; 5xx by default.
+    pub outlier_detection_http_error_codes: Vec<u32>,
 }
 
 /// TLS towards a destination. Source: `ClientTLSSettings`.
@@ -171,6 +171,8 @@ pub struct ClientTlsSettings {
     pub ca_certificates: Option<String>,
     /// The Secret with key, certificate and authorities; excludes the files.
     pub credential_name: Option<String>,
+    /// The Secret or ConfigMap with the authorities alone.
+    pub ca_cert_credential_name: Option<String>,
     /// Names of which the server's certificate must carry one.
     pub subject_alt_names: Vec<String>,
     /// The server name sent in the handshake.
@@ -230,8 +232,10 @@ pub enum ProxyProtocolVersion {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct RetryBudget {
-    /// The share of active requests that may be retries; 20 % by default.
-    pub percent: Option<Percent>,
+    /// The share of active requests that may be retries, in percent; 20 by default.
+    pub percent: Option<f64>,
     /// Retries that are always allowed; 3 by default.
     pub min_retry_concurrency: u32,
+    /// The time over which requests are counted; only those that are active by default.
+    pub budget_interval: Option<Duration>,
 }

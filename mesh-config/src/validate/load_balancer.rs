@@ -11,6 +11,10 @@ pub(super) fn validate(path: FieldPath<'_>, settings: &LoadBalancerSettings, fin
     if settings.simple.is_some() && settings.consistent_hash.is_some() {
         findings.error(path.field("consistentHash"), "simple and consistentHash exclude each other: keep one");
     }
+    if settings.backend_utilization.is_some() && (settings.simple.is_some() || settings.consistent_hash.is_some()) {
+        let message = "backendUtilization excludes simple and consistentHash: keep one";
+        findings.error(path.field("backendUtilization"), message);
+    }
     if let Some(hash) = &settings.consistent_hash {
         consistent_hash(path.field("consistentHash"), hash, findings);
     }

@@ -31,7 +31,9 @@ pub(super) fn validate(path: FieldPath<'_>, policy: &TrafficPolicy, findings: &m
     }
     if let Some(budget) = &policy.retry_budget {
         let path = path.field("retryBudget");
-        rules::percent(path.field("percent"), budget.percent, findings);
+        if let Some(share) = budget.percent.filter(|share| !(0.0..=100.0).contains(share)) {
+            findings.error(path.field("percent"), format_args!("{share} must be between 0 and 100 percent"));
+        }
     }
     ports(path, policy, findings);
 }
@@ -122,6 +124,15 @@ fn outlier_detection(path: FieldPath<'_>, settings: &OutlierDetection, findings:
         if let Some(share) = share.filter(|share| !(0..=100).contains(share)) {
             findings.error(path.field(field), format_args!("{share} must be between 0 and 100 percent"));
         }
+    }
+    if let Some(share) = settings.failure_percentage_threshold.filter(|share| *share > 100) {
+        let at = path.field("failurePercentageThreshold");
+        findings.error(at, format_args!("{share} must be between 0 and 100 percent"));
+    }
+    let codes = path.field("outlierDetectionHttpErrorCodes");
+    let listed = settings.outlier_detection_http_error_codes.iter().enumerate();
+    for (index, code) in listed.filter(|(_, code)| !(100..=599).contains(*code)) {
+        findings.error(codes.index(index), format_args!("status {code} must be between 100 and 599"));
     }
     if settings.consecutive_errors.is_some_and(|count| count != 0) {
         let message =

@@ -1,10 +1,10 @@
 //! What configuration says that translation does not carry out: reported, never left out in silence.
 
 use mesh_config::{
-    Snapshot,
+    Kind, Snapshot,
     model::{
-        AuthorizationAction, AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, HttpRoute,
-        LoadBalancerSettings, Object, RequestAuthentication, Sidecar, SimpleLb, TrafficPolicy, VirtualService,
+        AuthorizationAction, AuthorizationPolicy, DestinationRule, Gateway, HttpRoute, LoadBalancerSettings, Object,
+        SimpleLb, TrafficPolicy, VirtualService,
     },
 };
 
@@ -27,12 +27,24 @@ pub(super) fn notices(snapshot: &Snapshot) -> Vec<Notice> {
         authorization(&mut Findings::of(typed.object, &mut found), typed.object, typed.spec);
     }
     let whole = "this kind is not implemented: the object has no effect";
-    let unused = snapshot.all::<Sidecar>().map(|t| t.object).chain(snapshot.all::<EnvoyFilter>().map(|t| t.object));
-    for object in unused.chain(snapshot.all::<RequestAuthentication>().map(|t| t.object)) {
+    let unused = Kind::all().filter(|kind| kind.is_strict() && !TRANSLATED.contains(kind));
+    for object in unused.flat_map(|kind| snapshot.of_kind(kind)) {
         found.push(Notice::new(object.key(), "", whole));
     }
     found
 }
+
+/// Kinds of the mesh's API groups that are carried out; templates of workloads have nothing to be carried out.
+const TRANSLATED: [Kind; 8] = [
+    Kind::WorkloadEntry,
+    Kind::WorkloadGroup,
+    Kind::ServiceEntry,
+    Kind::Gateway,
+    Kind::DestinationRule,
+    Kind::VirtualService,
+    Kind::PeerAuthentication,
+    Kind::AuthorizationPolicy,
+];
 
 /// Collects notices about one object.
 struct Findings<'a> {
@@ -142,8 +154,19 @@ fn traffic_policy(findings: &mut Findings<'_>, policy: &TrafficPolicy, path: &st
                 format!("{path}.tls.caCrl"),
                 "revoked certificates are not looked for",
             );
+            let field = format!("{path}.tls.caCertCredentialName");
+            findings.unless(tls.ca_cert_credential_name.is_none(), field, "it has no effect; use caCertificates");
         }
         if let Some(outlier) = outlier {
+            let field = format!("{path}.outlierDetection.failurePercentageThreshold");
+            findings.unless(
+                outlier.failure_percentage_threshold.is_none(),
+                field,
+                "shares of failures are not counted",
+            );
+            let field = format!("{path}.outlierDetection.outlierDetectionHttpErrorCodes");
+            let plain = outlier.outlier_detection_http_error_codes.is_empty();
+            findings.unless(plain, field, "statuses 5xx are errors");
             let field = format!("{path}.outlierDetection.consecutiveErrors");
             findings.unless(outlier.consecutive_errors.is_none(), field, "it has no effect; use consecutive5xxErrors");
         }
@@ -163,6 +186,8 @@ fn load_balancer(findings: &mut Findings<'_>, settings: &LoadBalancerSettings, p
         setting.distribute.is_empty() && setting.failover.is_empty() && setting.failover_priority.is_empty()
     });
     findings.unless(locality, format!("{path}.localityLbSetting"), "localities have no effect on the choice");
+    let field = format!("{path}.backendUtilization");
+    findings.unless(settings.backend_utilization.is_none(), field, "loads that endpoints report have no effect");
     findings.unless(settings.warmup.is_none(), format!("{path}.warmup"), "new endpoints take their full share at once");
     let field = format!("{path}.warmupDurationSecs");
     findings.unless(settings.warmup_duration_secs.is_none(), field, "new endpoints take their full share at once");
@@ -183,6 +208,10 @@ fn gateway(findings: &mut Findings<'_>, spec: &Gateway) {
         findings.unless(tls.verify_certificate_spki.is_empty(), at("tls.verifyCertificateSpki"), "it is not checked");
         findings.unless(tls.verify_certificate_hash.is_empty(), at("tls.verifyCertificateHash"), "it is not checked");
         findings.unless(tls.cipher_suites.is_empty(), at("tls.cipherSuites"), "the proxy's own are used");
+        findings.unless(tls.ecdh_curves.is_empty(), at("tls.ecdhCurves"), "the proxy's own are used");
+        findings.unless(tls.alpn_protocols.is_empty(), at("tls.alpnProtocols"), "those of the protocol are offered");
+        let strict = tls.insecure_skip_verify != Some(true);
+        findings.unless(strict, at("tls.insecureSkipVerify"), "clients must have a valid certificate");
         let versions = tls.min_protocol_version.is_none() && tls.max_protocol_version.is_none();
         findings.unless(versions, at("tls.minProtocolVersion"), "TLS 1.2 and 1.3 are spoken");
     }
