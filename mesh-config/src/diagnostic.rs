@@ -3,6 +3,7 @@
 mod catalogue;
 mod render;
 mod sarif;
+mod suppression;
 
 use std::{cmp::Reverse, fmt, str::FromStr, sync::Arc};
 
@@ -12,6 +13,7 @@ pub use self::{
     catalogue::Code,
     render::{TextRenderer, render_json},
     sarif::render_sarif,
+    suppression::{InvalidSuppression, SUPPRESS_ANNOTATION, Suppression, suppress},
 };
 use crate::{
     model::{Object, ObjectKey, SourceLocation},

@@ -99,12 +99,16 @@ mod watch;
 pub use self::{
     analyze::{Analysis, AnalysisContext, Analyzer, Analyzers},
     diagnostic::{
-        Code, Diagnostic, Level, TextRenderer, UnknownLevel, render_json, render_sarif, sort_diagnostics, worst_level,
+        Code, Diagnostic, InvalidSuppression, Level, SUPPRESS_ANNOTATION, Suppression, TextRenderer, UnknownLevel,
+        render_json, render_sarif, sort_diagnostics, suppress, worst_level,
     },
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers, is_visible},
     load::{LoadResult, analyze_all, analyze_all_in, load_path, load_str},
     model::{Kind, MeshConfig, Object, ObjectKey, ObjectMeta},
-    parse::{MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_NODES, Parsed, parse, parse_bytes, parse_mesh_config},
+    parse::{
+        MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_NODES, MAX_SCALAR_BYTES, Parsed, parse, parse_bytes,
+        parse_mesh_config,
+    },
     path::FieldPath,
     position::{Position, PositionMap},
     snapshot::{Change, Snapshot, Typed},

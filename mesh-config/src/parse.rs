@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Deserialize as _;
 
-pub use self::document::{MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES};
+pub use self::document::{MAX_DEPTH, MAX_DOCUMENTS, MAX_NODES, MAX_SCALAR_BYTES};
 use self::{
     de::{Fault, Reading},
     node::{Data, Node},

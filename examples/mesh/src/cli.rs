@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Analyze(AnalyzeArgs),
     /// Check each object alone, as an admission check would.
     Validate(ValidateArgs),
+    /// What a finding's code means.
+    Explain(ExplainArgs),
     /// Certificates and tokens.
     #[command(subcommand)]
     Ca(CaCommand),
@@ -277,9 +279,21 @@ pub(crate) struct AnalyzeArgs {
     /// Least level that makes the exit code 1.
     #[arg(long, value_enum, default_value = "error")]
     pub(crate) fail_on: Level,
-    /// File with a MeshConfig: refused, no analyzer reads one yet.
+    /// File with the settings of the mesh (MeshConfig); those of the ConfigMap `istio` by default.
     #[arg(long)]
     pub(crate) mesh_config: Option<PathBuf>,
+    /// Findings to leave out, `CODE=OBJECT`, with `*` for any text: "IST0118=Service dev/*". May be repeated.
+    #[arg(long, value_name = "CODE=OBJECT")]
+    pub(crate) suppress: Vec<mesh_config::Suppression>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A code, such as IST0101; all of them by default.
+    pub(crate) code: Option<String>,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: TextOrJson,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

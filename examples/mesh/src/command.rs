@@ -2,6 +2,7 @@
 
 mod analyze;
 mod ca;
+mod explain;
 mod proxy;
 mod status;
 mod translate;
@@ -13,6 +14,7 @@ use std::{future::Future, io::Read as _, process::Stdio};
 pub(crate) use self::{
     analyze::analyze,
     ca::{ca_root, ca_token, ca_verify, prepare_authority},
+    explain::explain,
     proxy::{proxy, run_sidecar},
     status::{proxy_config, proxy_status},
     translate::translate,

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Translate(args) => command::translate(args),
         Command::Analyze(args) => command::analyze(args),
         Command::Validate(args) => command::validate(args),
+        Command::Explain(args) => command::explain(args),
         Command::Ca(CaCommand::Verify(args)) => command::ca_verify(args),
         Command::Ca(CaCommand::Token(args)) => command::ca_token(args),
         Command::Ca(CaCommand::Root(args)) => command::ca_root(args),

@@ -76,6 +76,46 @@ fn analyze_tells_where_and_exits_with_1() {
 }
 
 #[test]
+fn findings_can_be_suppressed_and_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    fs::write(folder.path().join("good.yaml"), GOOD).unwrap();
+    fs::write(folder.path().join("route.yaml"), ROUTE).unwrap();
+    assert_eq!(code(&mesh(&["analyze", path])), Some(1));
+    assert_eq!(code(&mesh(&["analyze", "--suppress", "IST0101=VirtualService *", path])), Some(0));
+    assert_eq!(code(&mesh(&["analyze", "--suppress", "IST0101", path])), Some(2));
+    let annotated =
+        ROUTE.replace("{name: reviews}", "{name: reviews, annotations: {galley.istio.io/analyze-suppress: IST0101}}");
+    fs::write(folder.path().join("route.yaml"), annotated).unwrap();
+    assert_eq!(code(&mesh(&["analyze", path])), Some(0));
+
+    let out = mesh(&["explain", "ist0101"]);
+    assert_eq!(code(&out), Some(0));
+    assert!(String::from_utf8_lossy(&out.stdout).starts_with("IST0101 ReferencedResourceNotFound (error)"));
+    let out = mesh(&["explain", "--output", "json"]);
+    let all: Vec<serde_json::Value> = serde_json::from_slice(&out.stdout).unwrap();
+    assert!(all.iter().any(|row| row["code"] == "IST0173" && row["level"] == "error"));
+    assert_eq!(code(&mesh(&["explain", "IST9999"])), Some(2));
+}
+
+#[test]
+fn analyze_reads_the_settings_of_the_mesh() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: e}\n\
+                 spec: {hosts: [a.com], ports: [{number: 22, name: t, protocol: TCP}], resolution: DNS}\n";
+    let (file, settings) = (folder.path().join("entry.yaml"), folder.path().join("mesh.yaml"));
+    let (file, settings) = (file.to_str().unwrap(), settings.to_str().unwrap());
+    fs::write(file, entry).unwrap();
+    let analyze = || code(&mesh(&["analyze", "--fail-on", "warning", "--mesh-config", settings, file]));
+    assert_eq!(analyze(), Some(2), "there is no such file yet");
+    fs::write(settings, "rootNamespace: mesh\n").unwrap();
+    assert_eq!(analyze(), Some(1));
+    let metadata = "{ISTIO_META_DNS_CAPTURE: 'true', ISTIO_META_DNS_AUTO_ALLOCATE: 'true'}";
+    fs::write(settings, format!("defaultConfig: {{proxyMetadata: {metadata}}}\n")).unwrap();
+    assert_eq!(analyze(), Some(0));
+}
+
+#[test]
 fn translate_is_the_same_each_time() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("good.yaml"), GOOD).unwrap();

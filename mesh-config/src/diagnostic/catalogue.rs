@@ -183,6 +183,20 @@ impl Code {
         self.row().code
     }
 
+    /// The code that a text names, in any case of letters; by its name as well.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        ROWS.iter()
+            .find(|row| row.code.eq_ignore_ascii_case(text) || row.name.eq_ignore_ascii_case(text))
+            .map(|row| row.variant)
+    }
+
+    /// The message of its findings, with `{}` where arguments are put in.
+    #[must_use]
+    pub fn template(self) -> &'static str {
+        self.row().template
+    }
+
     /// The name, such as `ReferencedResourceNotFound`.
     #[must_use]
     pub fn name(self) -> &'static str {

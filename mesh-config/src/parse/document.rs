@@ -17,6 +17,8 @@ use crate::position::Position;
 pub const MAX_NODES: usize = 1_000_000;
 /// The most documents that one file may hold.
 pub const MAX_DOCUMENTS: usize = 50_000;
+/// The longest single value, in bytes: more than any object of a cluster may hold.
+pub const MAX_SCALAR_BYTES: usize = 4 * 1024 * 1024;
 /// How deep values may nest.
 pub const MAX_DEPTH: usize = 100;
 
@@ -101,6 +103,10 @@ impl Builder {
             Event::DocumentEnd => {
                 let empty = || Arc::new(Node { position: at, data: Data::Null });
                 return Ok(Some(std::mem::take(self).root.unwrap_or_else(empty)));
+            }
+            Event::Scalar(text, ..) if text.len() > MAX_SCALAR_BYTES => {
+                let message = format!("a value is longer than {MAX_SCALAR_BYTES} bytes");
+                return Err(DocumentError::new(at, message));
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let forced_text = tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));

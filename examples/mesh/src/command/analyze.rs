@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal as _;
 
+use anyhow::Context as _;
 use mesh_config::{
-    Diagnostic, TextRenderer, analyze_all, load_path, render_json, render_sarif, sort_diagnostics, worst_level,
+    Diagnostic, TextRenderer, analyze_all, analyze_all_in, load_path, parse_mesh_config, render_json, render_sarif,
+    sort_diagnostics, suppress, worst_level,
 };
 
 use crate::{
@@ -13,10 +15,18 @@ use crate::{
 
 /// Findings of each object and across all of them. Goes on after schema errors.
 pub(crate) fn analyze(args: AnalyzeArgs) -> anyhow::Result<u8> {
-    anyhow::ensure!(args.mesh_config.is_none(), "--mesh-config: no analyzer reads a MeshConfig yet; leave it out");
     let loaded = load_path(&args.paths)?;
     let mut diagnostics = loaded.diagnostics.clone();
-    diagnostics.extend(analyze_all(loaded.all_objects()));
+    match &args.mesh_config {
+        None => diagnostics.extend(analyze_all(loaded.all_objects())),
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("--mesh-config {}", file.display()))?;
+            let mesh = parse_mesh_config(&file.to_string_lossy(), &text)
+                .map_err(|finding| anyhow::anyhow!("--mesh-config: {finding}"))?;
+            diagnostics.extend(analyze_all_in(loaded.all_objects(), &mesh));
+        }
+    }
+    suppress(&mut diagnostics, &args.suppress, loaded.all_objects());
     sort_diagnostics(&mut diagnostics);
     match args.output {
         FindingsOutput::Text => text(&diagnostics, loaded.files),
