@@ -35,11 +35,12 @@ impl Analyzer for GatewayReference {
                 let own = object.namespace();
                 let (namespace, name) = reference.split_once('/').unwrap_or((own, reference));
                 let namespace = if namespace == "." { own } else { namespace };
-                let Some(served) = served(context.snapshot(), namespace, name, own) else {
+                let served = served(context.snapshot(), namespace, name, own).unwrap_or_else(|| {
                     let finding = not_found(object, at, "gateway", reference);
                     findings.push(finding.with_help("add the Gateway, or name it as namespace/name"));
-                    continue;
-                };
+                    // As Istio says as well: what is not there serves no host.
+                    Vec::new()
+                });
                 let fits = |host: &String| {
                     served.iter().any(|pattern| host_covers(pattern, host) || host_covers(host, pattern))
                 };

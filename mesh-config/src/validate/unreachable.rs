@@ -1,6 +1,9 @@
 //! Rules and matches of a VirtualService that no request can reach (IST0130, IST0131).
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use serde::Serialize;
 
@@ -30,8 +33,12 @@ struct Rule {
     matches: Vec<String>,
 }
 
+/// A match in a form that can be compared; its name does not count.
+fn nameless(one: &HttpMatchRequest) -> String {
+    json(&HttpMatchRequest { name: None, ..one.clone() })
+}
+
 fn rule_of(route: &HttpRoute) -> Rule {
-    let nameless = |one: &HttpMatchRequest| json(&HttpMatchRequest { name: None, ..one.clone() });
     Rule { name: route.name.clone(), matches: route.matches.iter().map(nameless).collect() }
 }
 
@@ -96,12 +103,16 @@ struct Prefix<'a> {
 /// Finds prefixes that are covered by the prefix of a match before.
 fn prefixes(path: FieldPath<'_>, routes: &[HttpRoute], findings: &mut Findings<'_>) {
     let mut before: Vec<Prefix<'_>> = Vec::new();
+    let mut seen = HashSet::new();
     for (rule, route) in routes.iter().enumerate() {
         if route.matches.is_empty() {
             return; // whatever follows is unreachable, and has been reported
         }
         for (number, wanted) in route.matches.iter().enumerate() {
             let Some(StringMatch::Prefix(prefix)) = &wanted.uri else { continue };
+            if !seen.insert(nameless(wanted)) {
+                continue; // the same match stands before, and is reported as such
+            }
             let covering = before
                 .iter()
                 .filter(|other| other.path != prefix && prefix.starts_with(other.path) && covers(other.wanted, wanted));
@@ -128,11 +139,17 @@ fn covers(first: &HttpMatchRequest, later: &HttpMatchRequest) -> bool {
     (everyone || same_callers)
         && first.port == later.port
         && (first.scheme.is_none() || first.scheme == later.scheme)
-        && same_or_wider(first.method.as_ref(), later.method.as_ref())
+        && same_or_wider(Some(method(first)), Some(method(later)))
         && same_or_wider(first.authority.as_ref(), later.authority.as_ref())
         && all_same_or_wider(&first.headers, &later.headers)
         && all_same_or_wider(&first.query_params, &later.query_params)
         && all_same_or_wider(&first.without_headers, &later.without_headers)
+}
+
+/// The method that a match asks for; as Istio compares them, GET when it does not say.
+fn method(wanted: &HttpMatchRequest) -> &StringMatch {
+    static GET: LazyLock<StringMatch> = LazyLock::new(|| StringMatch::Exact("GET".to_owned()));
+    wanted.method.as_ref().unwrap_or(&GET)
 }
 
 fn same_or_wider(first: Option<&StringMatch>, later: Option<&StringMatch>) -> bool {

@@ -33,7 +33,7 @@ pub(super) fn validate(path: FieldPath<'_>, session: &SessionPersistence, findin
             findings.error(at, "header needs type Header");
         }
         header::token(at.field("name"), &sent.name, findings);
-    } else if !by_cookie {
+    } else if !by_cookie && session.session_name.is_none() {
         findings.error(path, "header is required for type Header");
     }
 }
