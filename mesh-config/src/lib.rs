@@ -111,7 +111,7 @@ pub use self::{
     },
     path::FieldPath,
     position::{Position, PositionMap},
-    snapshot::{Change, Snapshot, Typed},
+    snapshot::{Change, Snapshot, Typed, affected_hosts, changed_fields},
     source::{
         ConfigSource, DirectoryOptions, DirectoryScanner, DirectorySource, Event, MemoryHandle, MemorySource,
         ObjectChange, ScanError,

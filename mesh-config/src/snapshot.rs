@@ -1,7 +1,10 @@
 //! The whole configuration at one moment.
 
+mod field_diff;
+
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use self::field_diff::{affected_hosts, changed_fields};
 use crate::model::{Kind, KindSpec, Object, ObjectKey};
 
 type ByName = BTreeMap<Arc<str>, Arc<Object>>;

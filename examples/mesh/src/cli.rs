@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Validate(ValidateArgs),
     /// What a finding's code means.
     Explain(ExplainArgs),
+    /// What differs between two sets of objects: objects, fields, and the hosts they are about.
+    Diff(DiffArgs),
     /// Certificates and tokens.
     #[command(subcommand)]
     Ca(CaCommand),
@@ -285,6 +287,17 @@ pub(crate) struct AnalyzeArgs {
     /// Findings to leave out, `CODE=OBJECT`, with `*` for any text: "IST0118=Service dev/*". May be repeated.
     #[arg(long, value_name = "CODE=OBJECT")]
     pub(crate) suppress: Vec<mesh_config::Suppression>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// File or folder as it was.
+    pub(crate) old: PathBuf,
+    /// File or folder as it is to be.
+    pub(crate) new: PathBuf,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: TextOrJson,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod ca;
+mod diff;
 mod explain;
 mod proxy;
 mod status;
@@ -14,6 +15,7 @@ use std::{future::Future, io::Read as _, process::Stdio};
 pub(crate) use self::{
     analyze::analyze,
     ca::{ca_root, ca_token, ca_verify, prepare_authority},
+    diff::diff,
     explain::explain,
     proxy::{proxy, run_sidecar},
     status::{proxy_config, proxy_status},

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Command::Analyze(args) => command::analyze(args),
         Command::Validate(args) => command::validate(args),
         Command::Explain(args) => command::explain(args),
+        Command::Diff(args) => command::diff(args),
         Command::Ca(CaCommand::Verify(args)) => command::ca_verify(args),
         Command::Ca(CaCommand::Token(args)) => command::ca_token(args),
         Command::Ca(CaCommand::Root(args)) => command::ca_root(args),

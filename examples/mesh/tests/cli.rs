@@ -99,6 +99,24 @@ fn findings_can_be_suppressed_and_explained() {
 }
 
 #[test]
+fn diff_names_objects_fields_and_hosts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old.yaml"), folder.path().join("new.yaml"));
+    fs::write(&old, format!("{GOOD}---{ROUTE}")).unwrap();
+    fs::write(&new, format!("{}---{ROUTE}", GOOD.replace("version: v1", "version: v2"))).unwrap();
+    let (old, new) = (old.to_str().unwrap(), new.to_str().unwrap());
+    assert_eq!(code(&mesh(&["diff", old, old])), Some(0));
+    let out = mesh(&["diff", "--output", "json", old, new]);
+    assert_eq!(code(&out), Some(1));
+    let rows: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let expected = serde_json::json!([{
+        "change": "changed", "object": "DestinationRule default/reviews",
+        "fields": ["spec.subsets[0].labels.version"], "hosts": ["reviews.default.svc.cluster.local"],
+    }]);
+    assert_eq!(rows, expected);
+}
+
+#[test]
 fn analyze_reads_the_settings_of_the_mesh() {
     let folder = tempfile::tempdir().unwrap();
     let entry = "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: e}\n\
