@@ -40,8 +40,7 @@ impl World {
         match choices.byte() % 10 {
             0 => {
                 let wildcard = choices.flag();
-                let subscription =
-                    if wildcard { Subscription::Wildcard } else { Subscription::named(choices.names()) };
+                let subscription = if wildcard { Subscription::Wildcard } else { Subscription::named(choices.names()) };
                 let timeout = choices.flag().then(|| Duration::from_secs(u64::from(choices.byte())));
                 self.client.watch(&choices.type_url(), subscription, timeout, self.now);
             }
@@ -103,7 +102,8 @@ impl World {
         };
         let resources = named.iter().map(one).collect();
         let version = format!("v{}", self.nonces).into();
-        let response = Response { type_url: type_url.clone(), nonce, version, resources, heartbeats: Vec::new(), removed };
+        let response =
+            Response { type_url: type_url.clone(), nonce, version, resources, heartbeats: Vec::new(), removed };
         self.client.handle(response, self.now);
     }
 

@@ -1,7 +1,8 @@
 //! The server's half of the protocol, under any order of requests, changes and times.
 //!
-//! Held to: no panic; one unanswered push per type; refused bytes are not sent again unless asked for (delta); nothing is
-//! told that is not subscribed; what is remembered is bounded by what was asked for and what there is.
+//! Held to: no panic; one unanswered push per type; refused bytes are not sent again unless they changed or are asked for
+//! (delta); nothing is said twice in one push; what is remembered is bounded by what was asked for and what there is; in
+//! the end it falls silent.
 #![no_main]
 
 use std::{
@@ -39,10 +40,12 @@ impl World {
                 let (type_url, name, content) = (choices.type_url(), choices.name(), choices.byte() % 4);
                 let ttl = choices.flag().then(|| Duration::from_secs(u64::from(choices.byte() % 8)));
                 self.ledger.put(resource(&type_url, name, content).with_ttl(ttl));
+                self.changed(&type_url, name);
             }
             2 => {
                 let (type_url, name) = (choices.type_url(), choices.name());
                 self.ledger.remove(&type_url, name);
+                self.changed(&type_url, name);
             }
             3 => self.now += Duration::from_secs(u64::from(choices.byte() % 20)),
             4 => {
@@ -81,6 +84,12 @@ impl World {
             error: choices.flag().then(|| "no".to_owned()),
             type_url,
         }
+    }
+
+    /// What was refused may be sent again when it was something else, or nothing, in between.
+    fn changed(&mut self, type_url: &TypeUrl, name: &str) {
+        let now = self.ledger.get(type_url, name).map(|r| r.version().clone());
+        self.refused.retain(|(t, n, v)| (t, n.as_str()) != (type_url, name) || Some(v) == now.as_ref());
     }
 
     fn asked_for(&mut self, request: &Request) {
@@ -127,7 +136,9 @@ impl World {
                 let name = sent.name.as_str().to_owned();
                 // A wildcard that is subscribed anew asks for everything.
                 let asked = |name: &str| self.asked.contains(&(type_url.clone(), name.to_owned()));
+                let current = self.ledger.get(&type_url, &name).map(|r| r.version().clone());
                 if let Some(version) = sent.version
+                    && Some(&version) == current.as_ref()
                     && !asked(&name)
                     && !asked("*")
                 {
