@@ -168,7 +168,8 @@ impl Stream {
         self.again(&told.type_url).nonce(&told.nonce)
     }
 
-    /// The next response, unanswered, of whatever type, by `end`: a server that talks for ever is not listened to for ever.
+    /// The next response, unanswered, of whatever type, by `end`: a server that talks for ever is not listened to for
+    /// ever.
     async fn next_by(&mut self, end: Instant, expected: &str) -> Outcome<Told> {
         if end <= Instant::now() {
             return broken(expected, format!("no more of it within {:?}", self.patience));
