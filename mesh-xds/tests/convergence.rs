@@ -213,7 +213,7 @@ impl World {
             Verdict::Accepted
         } else {
             // Some clients name what they refuse, others do not.
-            let names: Vec<&str> = bad.iter().map(|n| n.as_str()).filter(|_| self.seed % 2 == 0).collect();
+            let names: Vec<&str> = bad.iter().map(|n| n.as_str()).filter(|_| self.seed.is_multiple_of(2)).collect();
             Verdict::Rejected { message: format!("bad: {}", names.join(", ")), resources: bad }
         };
         self.client.answer(type_url, update.id, verdict);

@@ -1,4 +1,5 @@
 //! Fallback servers (gRFC A71): two servers on loopback, of which one goes away and comes back.
+#![allow(clippy::unwrap_used)] // helpers of a test
 #![cfg(all(feature = "server", feature = "client"))]
 
 mod common;

@@ -1,4 +1,5 @@
 //! Starts without a server, from what was kept on disk.
+#![allow(clippy::unwrap_used)] // helpers of a test
 #![cfg(all(feature = "server", feature = "client"))]
 
 mod common;

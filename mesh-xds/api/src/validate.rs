@@ -9,7 +9,7 @@
 //! - the rules of a wrapper, a message, or a member of a `oneof` apply only where it is set;
 //! - a range whose lower end lies above its upper end means outside.
 //!
-//! Two things go further than one generated check: the content of every [`Any`](crate::any::Any) whose type this crate
+//! Two things go further than one generated check: the content of every [`Any`] whose type this crate
 //! knows is held to its own rules, as Envoy does when it unpacks it, and **all** violations are told (the first
 //! [`MAX_VIOLATIONS`]), each with its path.
 //!
@@ -53,7 +53,7 @@ pub fn any(any: &Any) -> Result<(), Violations> {
     bytes(any.type_url.rsplit('/').next().unwrap_or_default(), &any.value)
 }
 
-/// Checks a message of a type known at compile time. Prefer [`any`] or [`bytes`] where the encoding exists already.
+/// Checks a message of a type known at compile time. Prefer [`any()`] or [`bytes()`] where the encoding exists already.
 ///
 /// # Errors
 /// [`Violations`], if there are any.

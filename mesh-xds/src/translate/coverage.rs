@@ -247,7 +247,7 @@ fn authorization(findings: &mut Findings<'_>, object: &Object, spec: &Authorizat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mesh_config::model::{Delegate, ObjectMeta};
+    use mesh_config::model::{Delegate, ObjectMeta, Sidecar};
     use std::sync::Arc;
 
     #[test]

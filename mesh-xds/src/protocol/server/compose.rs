@@ -250,10 +250,10 @@ impl<'a> Composer<'a> {
             let name = odd.0;
             match state.odd_difference(self.kind, odd, recipe.variant) {
                 Some((Difference::Change, revision)) if revision <= recipe.from && self.complete => changed.push(name),
-                Some((Difference::Removal, revision)) => {
-                    if revision <= recipe.from && Some(revision) <= recipe.removals_to {
-                        self.removed.push(name.clone());
-                    }
+                Some((Difference::Removal, revision))
+                    if revision <= recipe.from && Some(revision) <= recipe.removals_to =>
+                {
+                    self.removed.push(name.clone());
                 }
                 _ => {}
             }
