@@ -262,9 +262,8 @@ impl ServerStream {
     /// Whether the client can no longer be told all that it must hear: more was removed since it was last told than is
     /// remembered. The stream must then end, so that the client says what it holds.
     #[must_use]
-    pub fn lost_track(&self, ledger: &Ledger) -> bool {
-        let lost = |t: &TypeState| ledger.of(&t.type_url).is_some_and(|kind| kind.forgot_since(t.told));
-        self.variant == Variant::Delta && self.types.iter().any(|t| t.interest.wildcard && !t.is_unsent() && lost(t))
+    pub fn lost_track(&self) -> bool {
+        self.types.iter().any(|t| t.lost_track)
     }
 
     /// Up to where the client has been told of every removal: earlier ones need not be remembered for this stream.

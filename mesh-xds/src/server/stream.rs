@@ -33,6 +33,7 @@ pub(super) const PUSH_QUEUE: usize = 2;
 const TTL_FEATURE: &str = "xds.config.supports-resource-ttl";
 /// Why streams end that are to begin again, elsewhere perhaps.
 pub(super) const STOPPED: &str = "the server is shutting down";
+const LOST: &str = "more was removed than is remembered for this stream; connect again and say what is held";
 pub(super) const AGED: &str = "the stream has reached its age; connect again";
 
 /// Why a stream has ended whose client was told more, and the log too.
@@ -220,6 +221,10 @@ impl Session {
                 return Err(code);
             }
             let timers = self.advance();
+            if timers.lost_track {
+                ending.reason = LOST.into();
+                return Err(self.leave(pushes, LOST).await);
+            }
             self.starting = None;
             let inner = self.inner.clone();
             tokio::select! {
@@ -344,6 +349,7 @@ impl Session {
             (push, events)
         });
         let (core_timer, removals_wait) = (core.poll_timeout(), core.removals_wait());
+        let lost_track = core.lost_track();
         let quiet = core.unanswered_since().is_none() && !removals_wait;
         drop(core);
         let max_hold = self.inner.limits.stream.max_hold;
@@ -371,6 +377,7 @@ impl Session {
             // While a push waits for room the core is not asked, so that its timer must not fire.
             core: core_timer.filter(|_| self.pending.is_none()),
             lag: self.follower.deadline(max_hold),
+            lost_track,
             removals_wait,
             blocked_until: self.rate.blocked_until(),
             turn_waits: self.turn.is_waiting(),
@@ -384,6 +391,8 @@ struct Timers {
     core: Option<Instant>,
     /// When other streams stop waiting for this one.
     lag: Option<Instant>,
+    /// The client must say what it holds.
+    lost_track: bool,
     /// Removals wait for other streams.
     removals_wait: bool,
     blocked_until: Option<Instant>,

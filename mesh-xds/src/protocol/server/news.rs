@@ -36,6 +36,9 @@ impl TypeState {
         }
         let mut news = News { as_of, ..News::default() };
         if let Some(kind) = kind {
+            // Where names are subscribed each can be looked at, and a whole set says it all.
+            let by_removals = self.interest.wildcard && variant == Variant::Delta && !self.is_unsent();
+            self.lost_track |= by_removals && kind.forgot_since(self.told);
             let only_changes = kind.last_removal() <= self.told || !self.tells_removals(variant);
             each_change(kind, &self.interest, self.told, |entry| {
                 news.note(self.difference(entry, variant), entry.revision);

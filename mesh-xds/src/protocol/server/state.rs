@@ -113,6 +113,8 @@ pub(super) struct TypeState {
     /// Up to where the client was told what it is subscribed to.
     pub(super) told: Revision,
     pub(super) odd: HashMap<ResourceName, Odd>,
+    /// Removals were forgotten that the client should have been told.
+    pub(super) lost_track: bool,
     /// What there is to tell, as of the ledger's last change of the type; `None` if it must be worked out again.
     pub(super) news: Option<News>,
     /// Names that must be answered, changed or not.
@@ -150,6 +152,7 @@ impl TypeState {
             interest: Interest::default(),
             told: Revision::NONE,
             odd: HashMap::new(),
+            lost_track: false,
             news: None,
             owed: IndexSet::new(),
             repeats: IndexSet::new(),

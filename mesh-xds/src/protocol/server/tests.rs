@@ -598,6 +598,23 @@ fn limits_end_the_stream() {
 }
 
 #[test]
+fn a_stream_whose_removals_were_forgotten_says_so() {
+    for (names, lost) in [(&[][..], true), (&["0", "1"][..], false)] {
+        let mut bench = with(Variant::Delta, &[(&CDS, "0"), (&CDS, "1")]);
+        bench.send(&request(&CDS, names));
+        bench.pushed();
+        // It does not answer, and meanwhile more is removed than is remembered.
+        for i in 0..=Ledger::MAX_REMOVALS {
+            let name = i.to_string();
+            bench.put(&CDS, &name, "2").remove(&CDS, &name);
+        }
+        bench.ack(&CDS);
+        bench.pushed();
+        assert_eq!(bench.stream.lost_track(), lost);
+    }
+}
+
+#[test]
 fn a_refusals_message_is_kept_in_part() {
     let mut bench = with(Variant::Delta, &[(&CDS, "a")]);
     bench.send(&request(&CDS, &[]));
