@@ -62,6 +62,8 @@ async fn continues(bench: &Bench, variant: Variant) -> Outcome {
     // In SotW only a list that has * in it leaves the wildcard in place.
     let names: &[&str] = if variant == Variant::Sotw { &["*", "a"] } else { &["a"] };
     stream.subscribe(&CDS, names).await;
+    bench.settle(&mut stream).await?;
+    stream.forget(&CDS);
     let b2 = cluster("b", 2);
     bench.put(&[&b2]).await?;
     stream.hear_change(&CDS, &[&b2], &[], &[&a, &b2]).await?;
