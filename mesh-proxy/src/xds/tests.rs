@@ -158,7 +158,9 @@ async fn follows_the_server(api_type: &str) {
     assert_eq!(control.stats.value("control_plane.connected_state"), Some(1));
 
     // Refused: the last good one stays, and the server knows why.
-    let bad = json!({"name": "a", "type": "EDS", "health_checks": [{}],
+    let check = json!({"timeout": "1s", "interval": "1s", "unhealthy_threshold": 1, "healthy_threshold": 1,
+        "tcp_health_check": {}});
+    let bad = json!({"name": "a", "type": "EDS", "health_checks": [check],
         "eds_cluster_config": {"eds_config": {"ads": {}}}});
     server.put([resource(&TypeUrl::CLUSTER, bad), eds("b"), endpoints("b", 81)]);
     let snapshot = control.until("b", |snapshot| snapshot.clusters.contains_key("b")).await;
