@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Longer than anything here takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn cluster(name: &str, content: &str) -> Resource {
     Resource::pack(name, &Cluster { name: name.into(), alt_stat_name: content.into(), ..Default::default() })
