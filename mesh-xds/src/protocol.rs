@@ -17,7 +17,9 @@
 //! - A request is acknowledgement or refusal by its `error_detail` alone; a nonce that answers nothing on this stream is
 //!   dropped and counted, except that the subscription part of a delta request still counts.
 //! - At most one response per type waits for its answer; what changes meanwhile is merged into the next.
-//! - What was refused is not sent again before its content changes, or the client asks for it by name.
+//! - What is known to be refused is not sent again before its content changes, or the client asks for it by name. Where the
+//!   client does not say which resource of a push it means, the push is halved until it is known; what it does not mean is sent
+//!   again without the rest.
 //! - A subscribed name is always answered: in delta also when it does not exist.
 //! - Within a stream, what is referred to goes first and leaves last ([`TypeRules`]).
 
