@@ -30,6 +30,7 @@ mod rules;
 pub mod server;
 
 pub use message::{DecodeError, Heartbeat, Request, Response};
+pub(crate) use push::endpoints_of;
 pub use push::{Content, Push, content_version};
 pub use rules::TypeRules;
 

@@ -32,6 +32,7 @@ mod listen;
 mod load;
 mod metrics;
 mod observe;
+mod outbox;
 mod peer;
 mod rest;
 mod services;

@@ -20,6 +20,12 @@ macro_rules! known {
                 $(if *self == Self::$name { return Some($short); })*
                 None
             }
+
+            /// One of the constants, which take no room, if `url` is one.
+            fn constant(url: &str) -> Option<Self> {
+                $(if Self::$name.as_str() == url { return Some(Self::$name); })*
+                None
+            }
         }
     };
 }
@@ -57,13 +63,13 @@ impl TypeUrl {
 
 impl From<String> for TypeUrl {
     fn from(url: String) -> Self {
-        Self(Cow::Owned(url))
+        Self::constant(&url).unwrap_or(Self(Cow::Owned(url)))
     }
 }
 
 impl From<&str> for TypeUrl {
     fn from(url: &str) -> Self {
-        Self(Cow::Owned(url.to_owned()))
+        Self::constant(url).unwrap_or_else(|| Self(Cow::Owned(url.to_owned())))
     }
 }
 

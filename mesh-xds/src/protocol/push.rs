@@ -168,7 +168,7 @@ fn packed(resource: &proto::Resource) -> Any {
 }
 
 /// The endpoint resource that a cluster waits for, if it is of type EDS.
-fn endpoints_of(cluster: &Resource) -> Option<ResourceName> {
+pub(crate) fn endpoints_of(cluster: &Resource) -> Option<ResourceName> {
     let cluster: Cluster = cluster.unpack().ok()?;
     let eds = cluster.eds_cluster_config.filter(|_| {
         matches!(cluster.cluster_discovery_type, Some(ClusterDiscoveryType::Type(kind)) if kind == DiscoveryType::Eds as i32)

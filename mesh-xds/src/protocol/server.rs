@@ -22,6 +22,7 @@ mod requests;
 mod settle;
 mod sharing;
 mod state;
+mod warming;
 
 use std::{
     collections::VecDeque,
@@ -226,7 +227,12 @@ impl ServerStream {
 
     /// The next event, oldest first. Take them all after each call.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if self.events.is_empty() {
+            // An idle stream keeps no room for them.
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// What the client holds of each type, as far as is known.

@@ -10,8 +10,6 @@
 //!                 └ no ──► its turn, first come first served ─┘                           └─► turn given back
 //! ```
 
-mod leaving;
-
 use std::{
     collections::HashMap,
     sync::{Arc, Weak, atomic::Ordering::Relaxed},
@@ -25,7 +23,6 @@ use futures::{
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(super) use self::leaving::Leaving;
 use super::{Inner, Metrics, metrics::add};
 use crate::protocol::Content;
 

@@ -2,7 +2,6 @@
 //! what a slow client has not taken yet costs nothing.
 
 use std::{
-    collections::VecDeque,
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -10,20 +9,17 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body::{Body, Frame};
-use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::budget::Leaving;
+use super::outbox::Outlet;
 use crate::protocol::Push;
 
 /// The body of a stream's response: pushes as length-prefixed messages, then the status
 /// ([gRPC over HTTP/2](https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), "Responses").
 pub(super) struct PushBody {
-    pushes: mpsc::Receiver<Result<Push, Status>>,
-    /// Parts of a push that are on their way.
-    parts: VecDeque<Bytes>,
-    /// Hears when a push has left.
-    leaving: Leaving,
+    pushes: Outlet,
+    /// What of a push is to be sent yet.
+    rest: Option<Bytes>,
     ended: bool,
 }
 
@@ -34,11 +30,12 @@ pub(super) const PREFIX: usize = 5;
 const COPIED: usize = 4096;
 
 impl PushBody {
-    pub(super) fn new(pushes: mpsc::Receiver<Result<Push, Status>>, leaving: Leaving) -> Self {
-        Self { pushes, parts: VecDeque::new(), leaving, ended: false }
+    pub(super) fn new(pushes: Outlet) -> Self {
+        Self { pushes, rest: None, ended: false }
     }
 
-    fn write(&mut self, push: &Push) -> Result<(), Status> {
+    /// The first part of a push.
+    fn write(&mut self, push: &Push) -> Result<Bytes, Status> {
         let (shared, own) = push.encoded();
         let length = u32::try_from(shared.len() + own.len())
             .map_err(|_| Status::resource_exhausted("a push of 4 GiB or more cannot be sent"))?;
@@ -49,11 +46,10 @@ impl PushBody {
         head.put(own);
         if copied {
             head.put(shared);
-            self.parts.push_back(self.leaving.last_frame(head.freeze()));
-        } else {
-            self.parts.extend([head.freeze(), self.leaving.last_frame(shared)]);
+            return Ok(self.pushes.last_frame(head.freeze()));
         }
-        Ok(())
+        self.rest = Some(self.pushes.last_frame(shared));
+        Ok(head.freeze())
     }
 
     fn end(&mut self, status: &Status) -> Frame<Bytes> {
@@ -67,35 +63,26 @@ impl PushBody {
     }
 }
 
-impl Drop for PushBody {
-    fn drop(&mut self) {
-        self.leaving.end_response();
-    }
-}
-
 impl Body for PushBody {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
-        loop {
-            if let Some(part) = this.parts.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(part))));
-            }
-            if this.ended {
-                return Poll::Ready(None);
-            }
-            let status = match ready!(this.pushes.poll_recv(cx)) {
-                Some(Ok(push)) => match this.write(&push) {
-                    Ok(()) => continue,
-                    Err(status) => status,
-                },
-                Some(Err(status)) => status,
-                None => Status::ok(""),
-            };
-            return Poll::Ready(Some(Ok(this.end(&status))));
+        if let Some(rest) = this.rest.take() {
+            return Poll::Ready(Some(Ok(Frame::data(rest))));
         }
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let written = match ready!(this.pushes.poll_next(cx)) {
+            Some(push) => push.and_then(|push| this.write(&push)),
+            None => Err(Status::ok("")),
+        };
+        Poll::Ready(Some(Ok(match written {
+            Ok(part) => Frame::data(part),
+            Err(status) => this.end(&status),
+        })))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -105,7 +92,7 @@ impl Body for PushBody {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::Arc};
+    use std::{future::poll_fn, sync::Arc, time::Instant};
 
     use mesh_xds_api::{envoy::config::cluster::v3::Cluster, envoy::service::discovery::v3::DeltaDiscoveryResponse};
     use prost::Message;
@@ -115,6 +102,7 @@ mod tests {
     use crate::{
         Resource, TypeUrl,
         protocol::{Content, Variant},
+        server::outbox::outbox,
     };
 
     fn push(padding: usize) -> Push {
@@ -126,11 +114,16 @@ mod tests {
 
     #[tokio::test]
     async fn messages_then_the_status() {
-        let (sender, pushes) = mpsc::channel(3);
-        let mut body = PushBody::new(pushes, Leaving::default());
-        for item in [Ok(push(1)), Ok(push(10_000)), Err(Status::unavailable("away"))] {
-            sender.send(item).await.unwrap();
-        }
+        let (outbox, outlet) = outbox();
+        let mut body = PushBody::new(outlet);
+        tokio::spawn(async move {
+            for padding in [1, 10_000] {
+                outbox.room().await;
+                outbox.push(push(padding), Instant::now(), None);
+            }
+            outbox.room().await;
+            outbox.fail(Status::unavailable("away"));
+        });
         let (mut data, mut parts, mut trailers) = (Vec::new(), 0, None);
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             match frame.unwrap().into_data() {

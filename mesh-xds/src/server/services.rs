@@ -26,7 +26,6 @@ use mesh_xds_api::envoy::service::{
     runtime::v3::runtime_discovery_service_server as rtds,
     secret::v3::secret_discovery_service_server as sds,
 };
-use tokio::sync::mpsc;
 use tonic::{
     Request, Response, Status,
     body::Body,
@@ -38,11 +37,11 @@ use tower::Service;
 
 use super::{
     Inner, PeerInfo,
-    budget::Leaving,
     codec::PushBody,
     fetch::{self, Fetched},
     incoming::{RequestMessage, Requests},
-    stream::{self, Kind, PUSH_QUEUE},
+    outbox::outbox,
+    stream::{self, Newcomer},
 };
 use crate::TypeUrl;
 
@@ -151,11 +150,10 @@ impl Method {
         }
         let peer = request.extensions().get::<PeerInfo>().cloned().unwrap_or_default();
         let requests = Requests::<Q>::new(request.into_body(), self.inner.limits.max_request_bytes);
-        let (sender, pushes) = mpsc::channel(PUSH_QUEUE);
-        let leaving = Leaving::default();
-        let kind = Kind { variant: Q::VARIANT, only: self.only, leaving: leaving.clone() };
-        tokio::spawn(stream::run(self.inner, kind, peer, requests, sender));
-        let mut response = http::Response::new(Body::new(PushBody::new(pushes, leaving)));
+        let (outbox, outlet) = outbox();
+        let newcomer = Box::new(Newcomer { variant: Q::VARIANT, only: self.only, peer });
+        tokio::spawn(stream::run(self.inner, newcomer, Box::pin(requests), outbox));
+        let mut response = http::Response::new(Body::new(PushBody::new(outlet)));
         response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
         response
     }

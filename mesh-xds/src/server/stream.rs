@@ -1,10 +1,9 @@
 //! One stream: requests in, pushes out, over the protocol core.
 
-use std::{error::Error, sync::Arc, time::Instant};
+use std::{borrow::Cow, error::Error, sync::Arc, time::Instant};
 
-use futures::{Stream, StreamExt};
+use futures::{StreamExt, stream::BoxStream};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
 use tonic::{Code as GrpcCode, Status as Code};
 use tracing::{info, warn};
 
@@ -12,12 +11,13 @@ use super::{
     ConnectionHandle, Inner, PeerInfo, StreamEvent, StreamInfo,
     admission::{self, Starting},
     age,
-    budget::{Leaving, Turn},
+    budget::Turn,
     fetch::set_type,
     incoming::Asked,
     limits::RequestRate,
     metrics::{Converging, add},
-    status::Entry,
+    outbox::Outbox,
+    status::{Entry, Registered},
     tell::{tell, to_stream_event},
 };
 use crate::{
@@ -25,9 +25,6 @@ use crate::{
     protocol::{Push, Request, Variant, server::ServerStream},
     store::{Attach, Follower, Refusal, ViewHandle},
 };
-
-/// Pushes handed to the transport that it has not taken yet.
-pub(super) const PUSH_QUEUE: usize = 2;
 
 /// The client feature by which a client says that it knows of times to live.
 const TTL_FEATURE: &str = "xds.config.supports-resource-ttl";
@@ -42,12 +39,12 @@ const VIOLATED: &str = "protocol violated";
 /// The next request, or why there is none.
 pub(super) type Incoming = Result<Asked, Code>;
 
-/// What every stream of a service has in common.
-pub(super) struct Kind {
+/// A stream that was opened.
+pub(super) struct Newcomer {
     pub(super) variant: Variant,
     /// The only type of a per-type service.
     pub(super) only: Option<TypeUrl>,
-    pub(super) leaving: Leaving,
+    pub(super) peer: PeerInfo,
 }
 
 /// An accepted stream.
@@ -63,11 +60,13 @@ struct Session {
     /// Whether that push may go yet.
     turn: Turn,
     connection: ConnectionHandle,
-    leaving: Leaving,
     /// When the stream has reached its age.
     end: Option<Instant>,
     /// Until the first answer is made.
     starting: Option<Starting>,
+    ending: Ending,
+    _registered: Registered,
+    _open: Open,
     _view: ViewHandle,
 }
 
@@ -93,30 +92,36 @@ impl Drop for Open {
     }
 }
 
-/// Serves one stream to its end.
+/// Serves one stream to its end. There are as many of these machines as streams: what a running one does not need is boxed,
+/// and goes when it has been used.
 pub(super) async fn run(
     inner: Arc<Inner>,
-    kind: Kind,
-    peer: PeerInfo,
-    requests: impl Stream<Item = Incoming> + Send + 'static,
-    pushes: mpsc::Sender<Result<Push, Code>>,
+    newcomer: Box<Newcomer>,
+    requests: BoxStream<'static, Incoming>,
+    outbox: Outbox,
 ) {
-    let (leaving, connection) = (kind.leaving.clone(), peer.connection.clone());
+    let connection = newcomer.peer.connection.clone();
     let outcome = tokio::select! {
-        () = pushes.closed() => return,
-        outcome = admit_and_serve(inner.clone(), kind, peer, requests, &pushes) => outcome,
+        () = outbox.gone() => return,
+        outcome = admit_and_serve(&inner, newcomer, requests, &outbox) => outcome,
     };
+    Box::pin(end(&inner, outcome, outbox, connection)).await;
+}
+
+async fn end(inner: &Inner, outcome: Result<(), Code>, outbox: Outbox, connection: ConnectionHandle) {
     if let Err(code) = outcome {
         // Behind what is on its way already. A client that does not read does not get the reason either.
-        let _ = tokio::time::timeout(inner.limits.pushes.write_timeout, pushes.send(Err(code))).await;
+        if tokio::time::timeout(inner.limits.pushes.write_timeout, outbox.room()).await.is_ok() {
+            outbox.fail(code);
+        }
     }
-    drop(pushes);
-    see_off(&inner, &leaving, &connection).await;
+    outbox.close();
+    see_off(inner, &outbox, &connection).await;
 }
 
 /// The stream has ended, but not what is on its way to a client that may not read.
-async fn see_off(inner: &Inner, leaving: &Leaving, connection: &ConnectionHandle) {
-    while let Some(by) = leaving.due() {
+async fn see_off(inner: &Inner, outbox: &Outbox, connection: &ConnectionHandle) {
+    while let Some(by) = outbox.due() {
         if by <= clock() {
             add(&inner.metrics.write_timeouts, 1);
             connection.close();
@@ -127,143 +132,136 @@ async fn see_off(inner: &Inner, leaving: &Leaving, connection: &ConnectionHandle
 }
 
 async fn admit_and_serve(
-    inner: Arc<Inner>,
-    kind: Kind,
-    peer: PeerInfo,
-    requests: impl Stream<Item = Incoming> + Send + 'static,
-    pushes: &mpsc::Sender<Result<Push, Code>>,
+    inner: &Arc<Inner>,
+    newcomer: Box<Newcomer>,
+    mut requests: BoxStream<'static, Incoming>,
+    outbox: &Outbox,
 ) -> Result<(), Code> {
+    let admitted = Box::pin(admit_first(inner, newcomer, &mut requests)).await;
+    let Some(session) = admitted? else { return Ok(()) };
+    session.serve(requests, outbox).await
+}
+
+/// Waits for the first request and decides by it. `None` if the client has gone away before.
+async fn admit_first(
+    inner: &Arc<Inner>,
+    newcomer: Box<Newcomer>,
+    requests: &mut BoxStream<'static, Incoming>,
+) -> Result<Option<Box<Session>>, Code> {
     // Who it is nobody knows before the first request.
-    let variant = kind.variant;
-    let turned_away = |code| refuse(&inner, &stream_info(&inner, variant, &peer, Node::default()), code);
-    let _open = Open::new(&inner).map_err(turned_away)?;
-    let mut requests = Box::pin(requests);
+    let turned_away =
+        |code| refuse(inner, &stream_info(inner, newcomer.variant, &newcomer.peer, Node::default()), code);
+    let open = Open::new(inner).map_err(turned_away)?;
     let admitting = async {
         let first = tokio::time::timeout(inner.limits.first_request_timeout, requests.next());
         let (node, request) = match first.await {
             Err(_) => return Err(turned_away(Code::deadline_exceeded("no request came"))),
             Ok(None) => return Ok(None),
             Ok(Some(Ok(first))) => first,
-            Ok(Some(Err(code))) => return Err(bad_message(&inner, &code).map_or(code, turned_away)),
+            Ok(Some(Err(code))) => return Err(bad_message(inner, &code).map_or(code, turned_away)),
         };
-        let session = Session::admit(&inner, kind, peer.clone(), node.unwrap_or_default()).await?;
-        Ok(Some((session, request)))
+        let mut session = Session::admit(inner, &newcomer, node.unwrap_or_default(), open).await?;
+        session.take(request)?;
+        Ok(Some(session))
     };
-    let admitted = tokio::select! {
+    tokio::select! {
         biased;
         () = inner.stop.cancelled() => Err(turned_away(Code::unavailable(STOPPED))),
         admitted = admitting => admitted,
-    };
-    let Some((mut session, request)) = admitted? else { return Ok(()) };
-    let _registered = inner.status.register(session.entry.clone());
-    let ending = Ending { entry: session.entry.clone(), inner: inner.clone(), reason: "the client went away".into() };
-    tell(&inner, &session.entry.info, &StreamEvent::Connected);
-    session.serve(request, requests, pushes, ending).await
+    }
 }
 
 /// Tells the end of a stream, however it comes.
 struct Ending {
     inner: Arc<Inner>,
     entry: Arc<Entry>,
-    reason: String,
+    reason: Cow<'static, str>,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
         let info = &self.entry.info;
-        let reason = std::mem::take(&mut self.reason);
+        let reason = std::mem::take(&mut self.reason).into_owned();
         info!(node = info.node.id().as_str(), stream = info.id, reason, "xDS stream closed");
         self.inner.observer.observe(info, &StreamEvent::Disconnected { reason });
     }
 }
 
 impl Session {
-    async fn admit(inner: &Arc<Inner>, kind: Kind, peer: PeerInfo, node: Node) -> Result<Self, Code> {
-        let Admitted { info, view, starting } = admit(inner, kind.variant, &peer, node).await?;
-        info!(node = info.node.id().as_str(), stream = info.id, variant = kind.variant.as_str(), peer = ?info.peer_addr,
+    async fn admit(inner: &Arc<Inner>, newcomer: &Newcomer, node: Node, open: Open) -> Result<Box<Self>, Code> {
+        let Newcomer { variant, only, peer } = newcomer;
+        let Admitted { info, view, starting } = admit(inner, *variant, peer, node).await?;
+        info!(node = info.node.id().as_str(), stream = info.id, variant = variant.as_str(), peer = ?info.peer_addr,
             identity = info.identity.as_deref(), "xDS stream opened");
         let seed = inner.nonce_seed.wrapping_add(info.id);
-        let core = ServerStream::new(kind.variant, seed, inner.limits.stream.clone())
+        let core = ServerStream::new(*variant, seed, inner.limits.stream.clone())
             .with_sharing(view.sharing().clone())
             .with_ttl(info.node.has_feature(TTL_FEATURE));
         let entry =
             Arc::new(Entry { info, core: Mutex::new(core), view: view.view().clone(), refused: Mutex::default() });
-        Ok(Self {
+        let registered = inner.status.register(entry.clone());
+        let ending =
+            Ending { entry: entry.clone(), inner: inner.clone(), reason: Cow::Borrowed("the client went away") };
+        tell(inner, &entry.info, &StreamEvent::Connected);
+        Ok(Box::new(Self {
             inner: inner.clone(),
             entry,
             follower: Follower::new(view.view()),
-            only: kind.only,
+            only: only.clone(),
             rate: RequestRate::new(inner.limits.max_requests_per_second, clock()),
             converging: Converging::default(),
             pending: None,
             turn: Turn::Come(None),
-            connection: peer.connection,
-            leaving: kind.leaving,
+            connection: peer.connection.clone(),
             starting,
             end: age::end(&inner.limits, clock(), rand::random()),
+            ending,
+            _registered: registered,
+            _open: open,
             _view: view,
-        })
+        }))
     }
 
     async fn serve(
-        &mut self,
-        first: Request,
-        mut requests: impl Stream<Item = Incoming> + Unpin,
-        pushes: &mpsc::Sender<Result<Push, Code>>,
-        mut ending: Ending,
+        mut self: Box<Self>,
+        mut requests: BoxStream<'static, Incoming>,
+        outbox: &Outbox,
     ) -> Result<(), Code> {
-        let mut next = Some(first);
         loop {
-            if let Some(request) = next.take()
-                && let Err(code) = self.take(request)
-            {
-                ending.reason = VIOLATED.into();
-                return Err(code);
-            }
-            let timers = self.advance();
-            if timers.lost_track {
-                ending.reason = LOST.into();
-                return Err(self.leave(pushes, LOST).await);
+            let waits = self.advance(outbox);
+            if waits.lost_track {
+                return Err(self.leave(outbox, LOST).await);
             }
             self.starting = None;
             let inner = self.inner.clone();
+            let timer = waits.timer(self.end);
             tokio::select! {
-                () = inner.stop.cancelled() => {
-                    ending.reason = STOPPED.into();
-                    return Err(self.leave(pushes, STOPPED).await);
-                }
-                () = sleep_until(self.end), if self.end.is_some() => {
-                    add(&self.inner.metrics.streams_aged, 1);
-                    ending.reason = AGED.into();
-                    return Err(self.leave(pushes, AGED).await);
-                }
-                () = self.turn.come(), if self.turn.is_waiting() => self.start_leaving(),
-                permit = pushes.reserve(), if self.pending.is_some() && !timers.turn_waits => {
-                    if let (Ok(permit), Some((push, by))) = (permit, self.pending.take()) {
-                        self.leaving.push(by, self.turn.take());
-                        permit.send(Ok(push));
+                // What ends a stream comes first: a client that asks all the time is no reason to go on.
+                biased;
+                () = inner.stop.cancelled() => return Err(self.leave(outbox, STOPPED).await),
+                () = sleep_until(timer), if timer.is_some() => {
+                    let now = clock();
+                    if self.end.is_some_and(|end| end <= now) {
+                        add(&self.inner.metrics.streams_aged, 1);
+                        return Err(self.leave(outbox, AGED).await);
                     }
+                    // What was due when the wait began may have left meanwhile.
+                    if self.write_by(outbox).is_some_and(|by| by <= now) {
+                        return Err(self.give_up(outbox));
+                    }
+                    self.rate.refill(now);
                 }
-                request = requests.next(), if timers.blocked_until.is_none() => match request {
-                    Some(Ok((_, request))) => next = Some(request),
-                    Some(Err(code)) => return self.unread(code, &mut ending),
+                () = self.turn.come(), if waits.turn => self.start_leaving(),
+                () = outbox.room(), if self.pending.is_some() && !waits.turn => self.hand_over(outbox),
+                request = requests.next(), if waits.blocked_until.is_none() => match request {
+                    Some(Ok((_, request))) => self.take(request)?,
+                    Some(Err(code)) => return self.unread(code),
                     None => {
-                        ending.reason = "the client closed the stream".into();
+                        self.ending.reason = "the client closed the stream".into();
                         return Ok(());
                     }
                 },
-                () = self.follower.changed(timers.removals_wait) => self.converging.changed(clock()),
-                () = sleep_until(timers.lag), if timers.lag.is_some() => {}
-                () = sleep_until(timers.core), if timers.core.is_some() => {}
-                () = sleep_until(timers.blocked_until), if timers.blocked_until.is_some() => self.rate.refill(clock()),
-                () = sleep_until(timers.write_by), if timers.write_by.is_some() => {
-                    // What was due when the wait began may have left meanwhile.
-                    if self.write_by().is_none_or(|by| by > clock()) {
-                        continue;
-                    }
-                    ending.reason = "the client does not read".into();
-                    return Err(self.give_up());
-                }
+                () = self.follower.changed(waits.removals) => self.converging.changed(clock()),
             }
         }
     }
@@ -275,25 +273,35 @@ impl Session {
         }
     }
 
+    /// There is room for the push that was made.
+    fn hand_over(&mut self, outbox: &Outbox) {
+        if let Some((push, by)) = self.pending.take() {
+            outbox.push(push, by, self.turn.take());
+        }
+    }
+
     /// By when the client must have read more.
-    fn write_by(&self) -> Option<Instant> {
+    fn write_by(&self, outbox: &Outbox) -> Option<Instant> {
         let pending = self.pending.as_ref().filter(|_| !self.turn.is_waiting()).map(|(_, by)| *by);
-        pending.into_iter().chain(self.leaving.due()).min()
+        pending.into_iter().chain(outbox.due()).min()
     }
 
     /// The client does not read: gives back what was written for it, which cannot be had otherwise.
-    fn give_up(&self) -> Code {
+    fn give_up(&mut self, outbox: &Outbox) -> Code {
         add(&self.inner.metrics.write_timeouts, 1);
-        self.leaving.end();
+        self.ending.reason = "the client does not read".into();
+        outbox.abandon();
         self.connection.close();
         Code::deadline_exceeded("a push could not be written in time")
     }
 
     /// Sends what has been made, and gives what the client is told then.
-    async fn leave(&mut self, pushes: &mpsc::Sender<Result<Push, Code>>, reason: &str) -> Code {
-        if let Some((push, by)) = self.pending.take() {
-            self.leaving.push(by, self.turn.take());
-            let _ = tokio::time::timeout_at(by.into(), pushes.send(Ok(push))).await;
+    async fn leave(&mut self, outbox: &Outbox, reason: &'static str) -> Code {
+        self.ending.reason = reason.into();
+        if let Some((_, by)) = self.pending
+            && tokio::time::timeout_at(by.into(), outbox.room()).await.is_ok()
+        {
+            self.hand_over(outbox);
         }
         Code::unavailable(reason)
     }
@@ -310,34 +318,34 @@ impl Session {
         handled.map_err(|violation| self.violation(&violation.to_string()))
     }
 
-    fn violation(&self, reason: &str) -> Code {
+    fn violation(&mut self, reason: &str) -> Code {
         self.violated(reason);
         Code::invalid_argument(reason)
     }
 
-    fn violated(&self, reason: &str) {
+    fn violated(&mut self, reason: &str) {
+        self.ending.reason = VIOLATED.into();
         let info = &self.entry.info;
         add(&self.inner.metrics.violations, 1);
         warn!(node = info.node.id().as_str(), stream = info.id, reason, "xDS stream ended: protocol violated");
     }
 
     /// The end of a stream whose next request did not arrive whole.
-    fn unread(&self, code: Code, ending: &mut Ending) -> Result<(), Code> {
+    fn unread(&mut self, code: Code) -> Result<(), Code> {
         match bad_message(&self.inner, &code) {
             Some(told) => {
                 self.violated(told.message());
-                ending.reason = VIOLATED.into();
                 Err(told)
             }
             None => {
-                ending.reason = code.message().to_owned();
+                self.ending.reason = code.message().to_owned().into();
                 Ok(())
             }
         }
     }
 
     /// Takes what changed into the core, and the next push out of it.
-    fn advance(&mut self) -> Timers {
+    fn advance(&mut self, outbox: &Outbox) -> Waits {
         let now = clock();
         let entry = self.entry.clone();
         let idle = self.pending.is_none();
@@ -373,32 +381,39 @@ impl Session {
             self.pending = Some((push, now));
             self.start_leaving();
         }
-        Timers {
+        Waits {
             // While a push waits for room the core is not asked, so that its timer must not fire.
             core: core_timer.filter(|_| self.pending.is_none()),
             lag: self.follower.deadline(max_hold),
             lost_track,
-            removals_wait,
+            removals: removals_wait,
             blocked_until: self.rate.blocked_until(),
-            turn_waits: self.turn.is_waiting(),
-            write_by: self.write_by(),
+            turn: self.turn.is_waiting(),
+            write_by: self.write_by(outbox),
         }
     }
 }
 
-/// When to look again although nothing happened.
-struct Timers {
+/// What a stream waits for.
+struct Waits {
     core: Option<Instant>,
     /// When other streams stop waiting for this one.
     lag: Option<Instant>,
     /// The client must say what it holds.
     lost_track: bool,
     /// Removals wait for other streams.
-    removals_wait: bool,
+    removals: bool,
     blocked_until: Option<Instant>,
     /// A push waits for its turn.
-    turn_waits: bool,
+    turn: bool,
     write_by: Option<Instant>,
+}
+
+impl Waits {
+    /// When to look again although nothing happened. One timer for all: there are as many as streams.
+    fn timer(&self, end: Option<Instant>) -> Option<Instant> {
+        [self.core, self.lag, self.blocked_until, self.write_by, end].into_iter().flatten().min()
+    }
 }
 
 /// The runtime's clock, which a test may drive.

@@ -1,6 +1,9 @@
 //! What of one type a client is subscribed to.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, LazyLock},
+};
 
 use super::sharing::Names;
 use crate::{
@@ -9,7 +12,7 @@ use crate::{
 };
 
 /// Names, everything, or both.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Interest {
     pub(super) wildcard: bool,
     pub(super) names: Arc<Names>,
@@ -17,6 +20,15 @@ pub(super) struct Interest {
     listed: bool,
     /// SotW: of the names last listed.
     fingerprint: Option<u64>,
+}
+
+/// No names, as most streams have of most types.
+static NO_NAMES: LazyLock<Arc<Names>> = LazyLock::new(Arc::default);
+
+impl Default for Interest {
+    fn default() -> Self {
+        Self { wildcard: false, names: NO_NAMES.clone(), listed: false, fingerprint: None }
+    }
 }
 
 /// What a request changed.

@@ -1,12 +1,10 @@
 //! Handing out the next push.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
-
-use indexmap::IndexSet;
 
 use super::{
     Event, ServerStream,
@@ -74,7 +72,7 @@ impl ServerStream {
         state.last_nonce = Some(nonce.clone());
         let Before { from, cold, probe } = before;
         let flight = InFlight { nonce: nonce.clone(), sent_at: now, content: content.clone(), from, cold, probe };
-        state.in_flight = Some(flight);
+        state.in_flight = Some(Box::new(flight));
         let type_url = state.type_url.clone();
         self.events.push_back(Event::Pushed {
             type_url: type_url.clone(),
@@ -84,11 +82,7 @@ impl ServerStream {
             bytes: content.bytes,
         });
         match self.variant {
-            Variant::Sotw => {
-                for other in &mut self.types {
-                    other.warming |= !other.rules.whole_set && other.rules.referred_by.contains(&type_url);
-                }
-            }
+            Variant::Sotw => self.warm(index, &content),
             Variant::Delta if type_url == TypeUrl::CLUSTER => self.owe_endpoints(&content, ledger),
             Variant::Delta => {}
         }
@@ -136,12 +130,12 @@ impl TypeState {
             });
         }
         // An idle stream keeps no room for what it once owed.
-        self.owed = IndexSet::new();
+        self.owed = BTreeSet::new();
         if draft.complete {
-            self.repeats = IndexSet::new();
+            self.repeats = BTreeSet::new();
         } else {
             content.resources.iter().map(|r| r.name()).chain(&content.removed).for_each(|name| {
-                self.repeats.shift_remove(name);
+                self.repeats.remove(name);
             });
         }
         self.answer_due = false;

@@ -8,6 +8,7 @@ use super::{
     interest::InterestChange,
     ledger::Ledger,
     state::{Odd, TypeState},
+    warming::Warming,
 };
 use crate::{
     ResourceName, TypeUrl,
@@ -83,6 +84,8 @@ impl ServerStream {
         }
         let state = TypeState::new(request.type_url.clone());
         let index = self.types.partition_point(|t| t.rules.order <= state.rules.order);
+        // Streams have few types, and there are many streams.
+        self.types.reserve_exact(1);
         self.types.insert(index, state);
         Ok((index, true))
     }
@@ -127,19 +130,15 @@ impl TypeState {
 
     /// SotW: requests that look like others but wait for an answer although nothing changed.
     fn repeat(&mut self, request: &Request) {
-        let starts_over = request.nonce.is_none() && self.in_flight.is_none();
-        let warms = self.warming && request.error.is_none();
-        if starts_over {
+        if request.nonce.is_none() && self.in_flight.is_none() {
+            // The client starts over.
+            self.warming = Warming::default();
             self.answer_due = true;
-        } else if !warms {
-            return;
-        }
-        self.warming = false;
-        if starts_over {
             self.owed.extend(self.interest.names.iter().cloned());
-        } else {
-            let names = self.interest.names.iter().filter(|name| !self.is_refused(name.as_str()));
-            let names: Vec<ResourceName> = names.cloned().collect();
+        } else if request.error.is_none() {
+            let warms = std::mem::take(&mut self.warming);
+            let names: Vec<ResourceName> =
+                warms.among(&self.interest.names).filter(|n| !self.is_refused(n.as_str())).collect();
             self.repeats.extend(names);
         }
     }

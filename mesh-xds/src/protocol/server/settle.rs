@@ -53,7 +53,7 @@ impl TypeState {
         self.news = None;
         sharing.names(&mut self.interest.names);
         match error {
-            Some(message) => self.refused(flight, Arc::from(message), ledger, events),
+            Some(message) => self.refused(*flight, Arc::from(message), ledger, events),
             None => {
                 self.counts.acks += 1;
                 if flight.probe {

@@ -9,13 +9,12 @@ use std::{
     time::Instant,
 };
 
-use indexmap::IndexSet;
-
 use super::{
     interest::Interest,
     ledger::{Entry, Revision, TypeLedger},
     news::News,
     probe::Suspects,
+    warming::Warming,
 };
 use crate::{
     Nonce, Resource, ResourceName, TypeUrl, Version,
@@ -118,10 +117,10 @@ pub(super) struct TypeState {
     /// What there is to tell, as of the ledger's last change of the type; `None` if it must be worked out again.
     pub(super) news: Option<News>,
     /// Names that must be answered, changed or not.
-    pub(super) owed: IndexSet<ResourceName>,
+    pub(super) owed: BTreeSet<ResourceName>,
     /// Names that the client has and is to be told again, for it is warming what refers to them. Those that have changed wait
     /// like other changes.
-    pub(super) repeats: IndexSet<ResourceName>,
+    pub(super) repeats: BTreeSet<ResourceName>,
     /// SotW of whole sets: what the client accepted last.
     pub(super) accepted: Option<Arc<[Arc<Resource>]>>,
     /// Removals that were refused along with their push: told again with the next one.
@@ -131,10 +130,8 @@ pub(super) struct TypeState {
     pub(super) answer_due: bool,
     /// The client came with state from an earlier stream, so that it is not waiting for its first answer.
     pub(super) resumed: bool,
-    /// SotW: what refers to this type was pushed, so that the next request may wait for an answer although nothing
-    /// changed ("Resource warming").
-    pub(super) warming: bool,
-    pub(super) in_flight: Option<InFlight>,
+    pub(super) warming: Warming,
+    pub(super) in_flight: Option<Box<InFlight>>,
     /// The nonce of the last push, answered or not.
     pub(super) last_nonce: Option<Nonce>,
     pub(super) held_back_since: Option<Instant>,
@@ -154,14 +151,14 @@ impl TypeState {
             odd: HashMap::new(),
             lost_track: false,
             news: None,
-            owed: IndexSet::new(),
-            repeats: IndexSet::new(),
+            owed: BTreeSet::new(),
+            repeats: BTreeSet::new(),
             accepted: None,
             refused_removals: BTreeSet::new(),
             suspects: Suspects::default(),
             answer_due: false,
             resumed: false,
-            warming: false,
+            warming: Warming::default(),
             in_flight: None,
             last_nonce: None,
             held_back_since: None,

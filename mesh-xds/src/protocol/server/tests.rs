@@ -2,7 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use mesh_xds_api::google::protobuf::Any;
+use mesh_xds_api::{
+    envoy::config::cluster::v3::{
+        Cluster,
+        cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig},
+    },
+    google::protobuf::Any,
+};
 
 use super::*;
 use crate::{
@@ -222,52 +228,93 @@ fn sotw_same_nonce_with_more_names_is_answered_with_the_new_ones() {
     assert_eq!(bench.pushed(), NONE);
 }
 
+/// A cluster of that name whose endpoints are called `e-NAME`, if it is of type EDS.
+fn cluster(name: &str, kind: DiscoveryType, alt: &str) -> Cluster {
+    Cluster {
+        name: name.into(),
+        alt_stat_name: alt.into(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
+        eds_cluster_config: Some(EdsClusterConfig { service_name: format!("e-{name}"), ..Default::default() }),
+        ..Default::default()
+    }
+}
+
 #[test]
 fn sotw_endpoints_are_repeated_for_a_cluster_that_warms_again() {
-    let mut bench = with(Variant::Sotw, &[(&CDS, "c"), (&EDS, "c")]);
+    let mut bench = with(Variant::Sotw, &[(&EDS, "e-a"), (&EDS, "e-b")]);
+    for name in ["a", "b"] {
+        bench.put_message(name, &cluster(name, DiscoveryType::Eds, "1"));
+    }
+    let names = ["e-a", "e-b"];
     bench.send(&request(&CDS, &[]));
-    bench.send(&request(&EDS, &["c"]));
-    assert_eq!(bench.pushed(), ["CDS +c", "EDS +c"]);
-    bench.answer(&EDS, &["c"], None);
+    bench.send(&request(&EDS, &names));
+    assert_eq!(bench.pushed(), ["CDS +a +b", "EDS +e-a +e-b"]);
+    bench.answer(&EDS, &names, None);
     bench.ack(&CDS);
-    assert_eq!(bench.pushed(), ["EDS +c"], "the clusters came after the endpoints were asked for");
-    bench.answer(&EDS, &["c"], None);
+    assert_eq!(bench.pushed(), ["EDS +e-a +e-b"], "the clusters came after the endpoints were asked for");
+    bench.answer(&EDS, &names, None);
     assert_eq!(bench.pushed(), NONE);
-    bench.put(&CDS, "c", "2");
-    assert_eq!(bench.pushed(), ["CDS +c"]);
-    bench.answer(&EDS, &["c"], None);
-    assert_eq!(bench.pushed(), ["EDS +c"]);
-    bench.answer(&EDS, &["c"], None);
+    bench.put_message("a", &cluster("a", DiscoveryType::Eds, "2"));
+    assert_eq!(bench.pushed(), ["CDS +a +b"]);
+    bench.answer(&EDS, &names, None);
+    assert_eq!(bench.pushed(), ["EDS +e-a"], "the other does not warm");
+    bench.answer(&EDS, &names, None);
+    bench.ack(&CDS);
     assert_eq!(bench.pushed(), NONE);
+    // One goes: nothing warms.
+    bench.remove(&CDS, "b");
+    assert_eq!(bench.pushed(), ["CDS +a"]);
+    bench.answer(&EDS, &names, None);
+    assert_eq!(bench.pushed(), NONE);
+    // It is back: what the client had of it is gone.
+    bench.ack(&CDS);
+    bench.put_message("b", &cluster("b", DiscoveryType::Eds, "1"));
+    assert_eq!(bench.pushed(), ["CDS +a +b"]);
+    bench.answer(&EDS, &names, None);
+    assert_eq!(bench.pushed(), ["EDS +e-b"]);
+}
+
+/// Of what it refused it may have taken a part: any cluster may warm with the next set.
+#[test]
+fn sotw_endpoints_are_all_repeated_after_a_refusal_of_clusters() {
+    let mut bench = with(Variant::Sotw, &[(&EDS, "e-a"), (&EDS, "e-b")]);
+    for name in ["a", "b"] {
+        bench.put_message(name, &cluster(name, DiscoveryType::Eds, "1"));
+    }
+    let names = ["e-a", "e-b"];
+    bench.send(&request(&CDS, &[]));
+    bench.pushed();
+    bench.ack(&CDS);
+    bench.send(&request(&EDS, &names));
+    bench.pushed();
+    bench.answer(&EDS, &names, None);
+    bench.pushed();
+    bench.answer(&EDS, &names, None);
+    bench.put_message("a", &cluster("a", DiscoveryType::Eds, "2"));
+    bench.pushed();
+    bench.answer(&CDS, &[], Some("no"));
+    bench.put_message("a", &cluster("a", DiscoveryType::Eds, "1"));
+    assert_eq!(bench.pushed(), ["CDS +a +b"]);
+    bench.answer(&EDS, &names, None);
+    assert_eq!(bench.pushed(), ["EDS +e-a +e-b"]);
 }
 
 /// Envoy acknowledges clusters when they are warm, and a delta client never asks for endpoints a second time.
 #[test]
 fn delta_endpoints_are_repeated_for_a_cluster_that_warms_again() {
-    use mesh_xds_api::envoy::config::cluster::v3::{
-        Cluster,
-        cluster::{ClusterDiscoveryType, DiscoveryType, EdsClusterConfig},
-    };
-    let cluster = |kind: DiscoveryType, alt: &str| Cluster {
-        name: "c".into(),
-        alt_stat_name: alt.into(),
-        cluster_discovery_type: Some(ClusterDiscoveryType::Type(kind.into())),
-        eds_cluster_config: Some(EdsClusterConfig { service_name: "e".into(), ..Default::default() }),
-        ..Default::default()
-    };
-    let mut bench = with(Variant::Delta, &[(&EDS, "e"), (&EDS, "other")]);
-    bench.put_message("c", &cluster(DiscoveryType::Eds, "1"));
+    let mut bench = with(Variant::Delta, &[(&EDS, "e-c"), (&EDS, "other")]);
+    bench.put_message("c", &cluster("c", DiscoveryType::Eds, "1"));
     bench.send(&request(&CDS, &["*"]));
-    bench.send(&request(&EDS, &["e", "other"]));
-    assert_eq!(bench.pushed(), ["CDS +c", "EDS +e +other"]);
+    bench.send(&request(&EDS, &["e-c", "other"]));
+    assert_eq!(bench.pushed(), ["CDS +c", "EDS +e-c +other"]);
     bench.ack(&EDS);
     bench.ack(&CDS);
     assert_eq!(bench.pushed(), NONE);
-    bench.put_message("c", &cluster(DiscoveryType::Eds, "2"));
-    assert_eq!(bench.pushed(), ["CDS +c", "EDS +e"], "before the clusters are acknowledged");
+    bench.put_message("c", &cluster("c", DiscoveryType::Eds, "2"));
+    assert_eq!(bench.pushed(), ["CDS +c", "EDS +e-c"], "before the clusters are acknowledged");
     bench.ack(&EDS);
     bench.ack(&CDS);
-    bench.put_message("c", &cluster(DiscoveryType::Static, "3"));
+    bench.put_message("c", &cluster("c", DiscoveryType::Static, "3"));
     assert_eq!(bench.pushed(), ["CDS +c"]);
 }
 

@@ -1,6 +1,5 @@
 //! Turns of pushes, on a clock that the test drives.
 
-use bytes::Bytes;
 use mesh_xds_api::google::protobuf::Any;
 
 use super::*;
@@ -99,32 +98,6 @@ async fn nobody_waits_for_ever_for_those_who_do_not_read() {
     drop((stuck, next));
     // More than everything goes alone.
     assert!(!turn(&server, 100 * MIB).is_waiting());
-}
-
-#[test]
-fn a_push_has_left_when_the_last_byte_of_its_last_frame_has() {
-    let server = server();
-    let leaving = Leaving::default();
-    let start = Instant::now();
-    let second = Duration::from_secs(1);
-    for (n, bytes) in [MIB, 1, 3 * MIB].into_iter().enumerate() {
-        leaving.push(start + second * n as u32, turn(&server, bytes).take());
-    }
-    let facts = || (facts(&server).0, leaving.due().map(|by| (by - start).as_secs()));
-    let mut first = leaving.last_frame(Bytes::from_static(b"first"));
-    let rest = first.split_off(3);
-    drop(first);
-    assert_eq!(facts(), (4, Some(0)), "two bytes are still to be written");
-    drop(rest);
-    assert_eq!(facts(), (3, Some(1)));
-    let frame = leaving.last_frame(Bytes::from_static(b"second"));
-    // A response that ends sends no more of what is in the queue.
-    leaving.end_response();
-    assert_eq!(facts(), (0, Some(1)));
-    leaving.push(start, turn(&server, MIB).take());
-    assert_eq!(facts(), (0, Some(1)));
-    drop(frame);
-    assert_eq!(facts(), (0, None));
 }
 
 #[test]
