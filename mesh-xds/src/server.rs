@@ -66,7 +66,7 @@ pub use self::{
     peer::{ConnectionHandle, PeerInfo},
     status::{Status, StreamInfo, StreamReport},
 };
-use crate::store::ViewSource;
+use crate::{protocol::server::StreamLimits, store::ViewSource};
 
 /// An xDS server. Cheap to clone.
 #[derive(Clone)]
@@ -80,6 +80,8 @@ pub(crate) struct Inner {
     observer: Box<dyn Observer>,
     shed: Box<dyn Shed>,
     limits: ServerLimits,
+    /// [`ServerLimits::stream`], shared by all streams.
+    stream_limits: Arc<StreamLimits>,
     admission: Admission,
     budget: Budget,
     metrics: Metrics,
@@ -240,6 +242,7 @@ impl ServerBuilder {
             shed,
             admission: Admission::new(&limits.admission, stream::clock()),
             budget: Budget::new(&limits.pushes),
+            stream_limits: Arc::new(limits.stream.clone()),
             limits,
             metrics: Metrics::default(),
             by_type: ByType::default(),

@@ -172,7 +172,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct ServerStream {
     variant: Variant,
-    limits: StreamLimits,
+    limits: Arc<StreamLimits>,
     types: Vec<TypeState>,
     events: VecDeque<Event>,
     sharing: Sharing,
@@ -189,11 +189,11 @@ impl ServerStream {
     /// A stream without subscriptions. `seed` sets its nonces apart from those of other streams, so that a replayed one
     /// is recognised: give each stream another.
     #[must_use]
-    pub fn new(variant: Variant, seed: u64, limits: StreamLimits) -> Self {
+    pub fn new(variant: Variant, seed: u64, limits: impl Into<Arc<StreamLimits>>) -> Self {
         let (types, events, sharing) = (Vec::new(), VecDeque::new(), Sharing::default());
         Self {
             variant,
-            limits,
+            limits: limits.into(),
             types,
             events,
             sharing,

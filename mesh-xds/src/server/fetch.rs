@@ -46,7 +46,7 @@ pub(super) async fn fetch(
     // There is no earlier answer that a fetch could refer to.
     (request.nonce, request.error) = (None, None);
     let Admitted { info, view, starting: _starting } = stream::admit(inner, Variant::Sotw, peer, node).await?;
-    let mut core = ServerStream::new(Variant::Sotw, inner.nonce_seed, inner.limits.stream.clone());
+    let mut core = ServerStream::new(Variant::Sotw, inner.nonce_seed, inner.stream_limits.clone());
     let now = Instant::now();
     let push = view.read(|ledger| {
         core.handle(&request, ledger, now)?;

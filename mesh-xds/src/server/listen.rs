@@ -21,7 +21,6 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
@@ -156,8 +155,6 @@ async fn accept(
 struct Connection {
     io: Io,
     peer: PeerInfo,
-    /// Asked for by whoever has a handle.
-    closed: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -186,8 +183,7 @@ impl Connection {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let connection = ConnectionHandle::new();
-        let closed = connection.closed().map(Box::pin);
-        Self { io, peer: PeerInfo { remote_addr, certificates, connection }, closed, _permit: permit }
+        Self { io, peer: PeerInfo { remote_addr, certificates, connection }, _permit: permit }
     }
 }
 
@@ -209,10 +205,9 @@ macro_rules! forward {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         // HTTP/2 always reads: its failure ends the connection.
-        if self.closed.as_mut().is_some_and(|closed| closed.as_mut().poll(cx).is_ready()) {
-            self.closed = None;
+        if self.peer.connection.poll_closed(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         forward!(self, poll_read(cx, buf))

@@ -194,7 +194,7 @@ impl Session {
         info!(node = info.node.id().as_str(), stream = info.id, variant = variant.as_str(), peer = ?info.peer_addr,
             identity = info.identity.as_deref(), "xDS stream opened");
         let seed = inner.nonce_seed.wrapping_add(info.id);
-        let core = ServerStream::new(*variant, seed, inner.limits.stream.clone())
+        let core = ServerStream::new(*variant, seed, inner.stream_limits.clone())
             .with_sharing(view.sharing().clone())
             .with_ttl(info.node.has_feature(TTL_FEATURE));
         let entry =

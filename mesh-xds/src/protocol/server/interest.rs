@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use super::sharing::Names;
+use super::sharing::{Names, Sharing};
 use crate::{
     ResourceName,
     protocol::{Request, TypeRules, Variant, WILDCARD},
@@ -16,6 +16,8 @@ use crate::{
 pub(super) struct Interest {
     pub(super) wildcard: bool,
     pub(super) names: Arc<Names>,
+    /// Whether others with the same names have the same set.
+    shared: bool,
     /// SotW: names were listed once, so that an empty list no longer means everything.
     listed: bool,
     /// SotW: of the names last listed.
@@ -27,7 +29,7 @@ static NO_NAMES: LazyLock<Arc<Names>> = LazyLock::new(Arc::default);
 
 impl Default for Interest {
     fn default() -> Self {
-        Self { wildcard: false, names: NO_NAMES.clone(), listed: false, fingerprint: None }
+        Self { wildcard: false, names: NO_NAMES.clone(), shared: false, listed: false, fingerprint: None }
     }
 }
 
@@ -53,6 +55,13 @@ impl InterestChange {
 impl Interest {
     pub(super) fn covers(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
+    }
+
+    /// Has the set that others have, if there is one. Costs the names once for each change of them.
+    pub(super) fn share(&mut self, sharing: &Sharing) {
+        if !self.shared {
+            self.shared = sharing.names(&mut self.names);
+        }
     }
 
     /// Takes over what `request` says. `first` is whether it is the first of its type on the stream.
@@ -124,11 +133,17 @@ impl Interest {
     // The set may be shared with other streams: it is copied only for what really changes it.
 
     fn insert(&mut self, name: &ResourceName) -> bool {
-        !self.names.contains(name) && Arc::make_mut(&mut self.names).insert(name.clone())
+        let new = !self.names.contains(name);
+        if new {
+            self.shared = false;
+            Arc::make_mut(&mut self.names).insert(name.clone());
+        }
+        new
     }
 
     fn remove(&mut self, name: &ResourceName) {
         if self.names.contains(name) {
+            self.shared = false;
             Arc::make_mut(&mut self.names).remove(name);
         }
     }

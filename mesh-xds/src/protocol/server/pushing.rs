@@ -45,6 +45,9 @@ impl ServerStream {
             let open = self.gate(index, released, now);
             let state = &mut self.types[index];
             let from = if state.resumed { Revision::NONE } else { state.told };
+            if !state.known_news().is_empty() {
+                state.interest.share(&self.sharing);
+            }
             if let Some(draft) = state.draft(ledger, &self.sharing, self.variant, self.ttl, open) {
                 let cold = state.counts.pushes == 0 && !state.resumed;
                 state.mark_told(&draft, ledger, self.variant);
@@ -173,9 +176,6 @@ impl TypeState {
                     Odd::Holds(_) | Odd::Leaving(_) => !present && tells_removals,
                 }
             });
-            if self.odd.is_empty() {
-                self.odd.shrink_to_fit();
-            }
         }
         self.told = self.told.max(kind.map_or(Revision::NONE, TypeLedger::last_change));
     }

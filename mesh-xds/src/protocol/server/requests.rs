@@ -41,7 +41,7 @@ impl ServerStream {
         state.subscribe(request, ledger, *variant, first, limits, events)?;
         let resumed = first && state.resumed;
         if first {
-            sharing.names(&mut state.interest.names);
+            state.interest.share(sharing);
         }
         let opened_at = *self.opened_at.get_or_insert(now);
         if resumed && now < opened_at + RESUMING {

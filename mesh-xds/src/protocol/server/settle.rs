@@ -51,7 +51,7 @@ impl TypeState {
     ) {
         let Some(flight) = self.in_flight.take() else { return };
         self.news = None;
-        sharing.names(&mut self.interest.names);
+        self.interest.share(sharing);
         match error {
             Some(message) => self.refused(*flight, Arc::from(message), ledger, events),
             None => {

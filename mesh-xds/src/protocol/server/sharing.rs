@@ -74,10 +74,10 @@ impl fmt::Debug for Sharing {
 }
 
 impl Sharing {
-    /// The set that others have too, if `names` is equal to it.
-    pub(super) fn names(&self, names: &mut Arc<Names>) {
+    /// The set that others have too, if `names` is equal to it. Gives whether others with the same names will find it.
+    pub(super) fn names(&self, names: &mut Arc<Names>) -> bool {
         if names.is_empty() || names.len() > MAX_SHARED_NAMES || !self.has_others() {
-            return;
+            return false;
         }
         // The order of a set is no property of it: neither may be that of its hash.
         let hash = |name: &ResourceName| xxhash_rust::xxh3::xxh3_64(name.as_str().as_bytes());
@@ -91,6 +91,7 @@ impl Sharing {
                 known.insert(key, Arc::downgrade(names));
             }
         }
+        true
     }
 
     /// The content by `recipe`, made by `compose` if no other stream did.

@@ -4,7 +4,7 @@
 //! that is not so a name is noted, in [`TypeState::odd`]: for a client that is up to date nothing is kept but a number.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::Instant,
 };
@@ -111,7 +111,7 @@ pub(super) struct TypeState {
     pub(super) interest: Interest,
     /// Up to where the client was told what it is subscribed to.
     pub(super) told: Revision,
-    pub(super) odd: HashMap<ResourceName, Odd>,
+    pub(super) odd: BTreeMap<ResourceName, Odd>,
     /// Removals were forgotten that the client should have been told.
     pub(super) lost_track: bool,
     /// What there is to tell, as of the ledger's last change of the type; `None` if it must be worked out again.
@@ -148,7 +148,7 @@ impl TypeState {
             type_url,
             interest: Interest::default(),
             told: Revision::NONE,
-            odd: HashMap::new(),
+            odd: BTreeMap::new(),
             lost_track: false,
             news: None,
             owed: BTreeSet::new(),
