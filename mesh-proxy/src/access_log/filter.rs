@@ -6,7 +6,7 @@ use crate::{
 
 /// [`AccessLogFilter`], with the flags looked up.
 #[derive(Debug)]
-pub(super) enum LogFilter {
+pub(crate) enum LogFilter {
     Status(Comparison, u32),
     DurationMillis(Comparison, u32),
     All,
@@ -18,7 +18,7 @@ pub(super) enum LogFilter {
 }
 
 impl LogFilter {
-    pub(super) fn compile(filter: &AccessLogFilter) -> Result<Self, AccessLogError> {
+    pub(crate) fn compile(filter: &AccessLogFilter) -> Result<Self, AccessLogError> {
         let each = |filters: &[AccessLogFilter]| filters.iter().map(Self::compile).collect::<Result<Vec<_>, _>>();
         Ok(match filter {
             AccessLogFilter::Status(op, value) => LogFilter::Status(*op, *value),
@@ -40,7 +40,8 @@ impl LogFilter {
         })
     }
 
-    pub(super) fn admits(&self, cx: &LogContext<'_>) -> bool {
+    /// Whether the stream is one of those.
+    pub(crate) fn admits(&self, cx: &LogContext<'_>) -> bool {
         let info = cx.info;
         match self {
             LogFilter::Status(op, value) => op.holds(u32::from(info.status.unwrap_or(0)), *value),

@@ -49,6 +49,7 @@ pub(super) enum Plain {
     FilterChainName,
     ServerName,
     ConnectionId,
+    LocalReplyBody,
 }
 
 /// `X?Y`: a header, and the one used when it is missing.
@@ -192,6 +193,7 @@ fn plain(name: &str) -> Option<Plain> {
         "FILTER_CHAIN_NAME" => Plain::FilterChainName,
         "REQUESTED_SERVER_NAME" => Plain::ServerName,
         "CONNECTION_ID" => Plain::ConnectionId,
+        "LOCAL_REPLY_BODY" => Plain::LocalReplyBody,
         _ => return None,
     })
 }

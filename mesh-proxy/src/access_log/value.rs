@@ -115,6 +115,9 @@ fn plain_value(plain: Plain, info: &StreamInfo) -> Value<'_> {
         Plain::VirtualHostName => Value::text(info.virtual_host.as_deref()),
         Plain::FilterChainName => Value::text_if_any(&info.connection.filter_chain),
         Plain::ServerName => Value::text(info.connection.sni.as_deref()),
+        Plain::LocalReplyBody => {
+            Value::text_if_any(info.local_reply_body.as_deref().and_then(|b| std::str::from_utf8(b).ok()).unwrap_or(""))
+        }
         Plain::ConnectionId => Value::Number(info.connection.id),
     }
 }

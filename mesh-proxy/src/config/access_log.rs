@@ -129,7 +129,7 @@ fn file_format(format: Option<FileFormat>) -> Translated<AccessLogFormat> {
     })
 }
 
-fn substitution(format: Option<SubstitutionFormatString>) -> Translated<AccessLogFormat> {
+pub(super) fn substitution(format: Option<SubstitutionFormatString>) -> Translated<AccessLogFormat> {
     let Some(format) = format else { return Ok(AccessLogFormat::Default) };
     Ok(match format.format {
         Some(Format::TextFormat(text)) => AccessLogFormat::Text(text),
@@ -142,7 +142,7 @@ fn substitution(format: Option<SubstitutionFormatString>) -> Translated<AccessLo
     })
 }
 
-fn filter(value: &ProtoFilter) -> Translated<AccessLogFilter> {
+pub(super) fn filter(value: &ProtoFilter) -> Translated<AccessLogFilter> {
     Ok(match &value.filter_specifier {
         Some(FilterSpecifier::StatusCodeFilter(filter)) => {
             let (op, value) = comparison(filter.comparison.as_ref()).at("status_code_filter.comparison")?;

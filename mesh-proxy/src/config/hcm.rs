@@ -1,6 +1,8 @@
 //! `filters.network.http_connection_manager.v3.HttpConnectionManager`.
 
+mod client;
 mod options;
+mod replies;
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,11 +30,14 @@ use super::{
     error::{At as _, Translated, refuse, refuse_field},
     route,
     source::Context,
-    value::{duration_or, enumeration, present, required},
+    value::{duration_or, enumeration, optional_duration, present, required},
 };
 use crate::{
     filter::FilterContext,
-    model::{ClientCertForwarding, Codec, HttpConnectionManager, HttpFilterEntry, RouteSource, ServerHeader},
+    model::{
+        ClientCertForwarding, Codec, EscapedSlashes, Http1Options, Http2Limits, HttpConnectionManager, HttpFilterEntry,
+        RouteSource, ServerHeader, StripPort, Underscores,
+    },
     supported,
 };
 
@@ -46,16 +51,16 @@ supported! {
             access_log, use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
             preserve_external_request_id, always_set_request_id_in_response, forward_client_cert_details,
             set_current_client_cert_details, upgrade_configs, normalize_path, merge_slashes, strip_any_host_port,
-            tracing;
+            tracing, path_with_escaped_slashes_action, strip_matching_host_port, strip_trailing_host_dot,
+            append_x_forwarded_port, represent_ipv4_remote_address_as_ipv4_mapped_ipv6, internal_address_config,
+            original_ip_detection_extensions, local_reply_config, stream_flush_timeout, access_log_options,
+            flush_access_log_on_new_request, proxy_100_continue, delayed_close_timeout;
         limited: add_user_agent = "false",
-            path_with_escaped_slashes_action = "IMPLEMENTATION_SPECIFIC_DEFAULT, KEEP_UNCHANGED",
             stream_error_on_invalid_http_message = "false",
             request_id_extension = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
         irrelevant: http3_protocol_options = "HTTP/3 is not served, and codec_type HTTP3 is refused",
-            delayed_close_timeout = "a connection is closed gracefully once its last byte was sent, without a timer",
             drain_timeout = "the final GOAWAY follows once the client has answered a ping, not after a fixed time",
-            proxy_100_continue = "100 Continue is answered when the body is wanted",
-            access_log_flush_interval = "lines are written when a stream ends",
+            drain_timeout_jitter = "the final GOAWAY follows once the client has answered a ping, not after a fixed time",
             append_local_overload = "there is no overload manager that could reject a request",
             http1_safe_max_connection_duration = "a connection past its time is always drained safely";
     }
@@ -81,11 +86,14 @@ supported! {
         carried: typed_config;
     }
     envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails {
-        carried: subject, cert, chain, dns, uri;
+        carried: subject, cert, chain, dns, uri, issuer;
         limited: format = "TEXT";
     }
     envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig {
         carried: upgrade_type, enabled;
+    }
+    envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions {
+        carried: flush_access_log_on_new_request;
     }
     envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig {
         irrelevant: pack_trace_reason = "there is no tracing",
@@ -98,10 +106,15 @@ supported! {
             reject_connect_request_early_data = "no early data is taken from clients";
     }
 }
-pub(super) use self::options::OPTIONS as DOWNSTREAM_OPTIONS;
+pub(super) use self::{
+    client::CLIENTS,
+    options::{OPTIONS as DOWNSTREAM_OPTIONS, header_case, keepalive},
+    replies::REPLIES,
+};
 
 /// Envoy's defaults.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
+const DELAYED_CLOSE: Duration = Duration::from_secs(1);
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) fn manager(value: &ProtoManager, cx: &Context<'_>) -> Translated<HttpConnectionManager> {
@@ -114,6 +127,9 @@ pub(super) fn manager(value: &ProtoManager, cx: &Context<'_>) -> Translated<Http
     client_certificate(value.set_current_client_cert_details.as_ref(), &mut manager)
         .at("set_current_client_cert_details")?;
     options::apply(value, &mut manager)?;
+    client::apply(value, &mut manager)?;
+    manager.local_replies =
+        value.local_reply_config.as_ref().map(replies::local_replies).transpose().at("local_reply_config")?;
     Ok(manager)
 }
 
@@ -124,14 +140,6 @@ fn refused_values(value: &ProtoManager) -> Translated<()> {
     }
     if value.stream_error_on_invalid_http_message == Some(true) {
         return refuse_field("stream_error_on_invalid_http_message", "only false is carried");
-    }
-    let slashes: PathWithEscapedSlashesAction =
-        enumeration(value.path_with_escaped_slashes_action, "path_with_escaped_slashes_action")?;
-    if !matches!(
-        slashes,
-        PathWithEscapedSlashesAction::ImplementationSpecificDefault | PathWithEscapedSlashesAction::KeepUnchanged
-    ) {
-        return refuse_field("path_with_escaped_slashes_action", format!("{} is not carried", slashes.as_str_name()));
     }
     value.request_id_extension.as_ref().map_or(Ok(()), request_id).at("request_id_extension")
 }
@@ -183,13 +191,25 @@ fn plain(value: &ProtoManager, stat_prefix: String, routes: RouteSource) -> Tran
         xfcc_dns: false,
         xfcc_cert: false,
         xfcc_chain: false,
+        xfcc_issuer: false,
         normalize_path: value.normalize_path.unwrap_or(false),
         merge_slashes: value.merge_slashes,
-        strip_host_port: matches!(value.strip_port_mode, Some(StripPortMode::StripAnyHostPort(true))),
+        escaped_slashes: escaped_slashes(value.path_with_escaped_slashes_action)?,
+        strip_port: strip_port(value)?,
+        strip_trailing_host_dot: value.strip_trailing_host_dot,
+        underscores: Underscores::Allow,
+        append_x_forwarded_port: value.append_x_forwarded_port,
+        map_ipv4: value.represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
+        internal_addresses: None,
+        ip_detection: Vec::new(),
+        local_replies: None,
         idle_timeout: IDLE_TIMEOUT,
+        delayed_close: timeout(value.delayed_close_timeout.as_ref(), "delayed_close_timeout", DELAYED_CLOSE)?,
         max_connection_duration: None,
+        max_connection_duration_jitter: 0.0,
         max_stream_duration: None,
         stream_idle_timeout: timeout(value.stream_idle_timeout.as_ref(), "stream_idle_timeout", STREAM_IDLE_TIMEOUT)?,
+        stream_flush_timeout: optional_duration(value.stream_flush_timeout.as_ref(), "stream_flush_timeout")?,
         request_timeout: timeout(value.request_timeout.as_ref(), "request_timeout", Duration::ZERO)?,
         request_headers_timeout: timeout(
             value.request_headers_timeout.as_ref(),
@@ -202,11 +222,44 @@ fn plain(value: &ProtoManager, stat_prefix: String, routes: RouteSource) -> Tran
         http2_max_concurrent_streams: 1024,
         http2_stream_window: 16 << 20,
         http2_connection_window: 24 << 20,
-        accept_http_10: false,
+        http2_limits: Http2Limits::default(),
+        http2_keepalive: None,
+        http2_allow_connect: false,
+        http1: Http1Options::default(),
+        proxy_100_continue: value.proxy_100_continue,
         upgrades: Vec::new(),
+        log_new_requests: logs_new_requests(value),
         access_log: Vec::new(),
         tracing_enabled: value.tracing.is_some(),
     })
+}
+
+#[allow(deprecated)] // the older place of the same setting
+fn logs_new_requests(value: &ProtoManager) -> bool {
+    value.flush_access_log_on_new_request
+        || value.access_log_options.as_ref().is_some_and(|o| o.flush_access_log_on_new_request)
+}
+
+fn escaped_slashes(value: i32) -> Translated<EscapedSlashes> {
+    Ok(match enumeration(value, "path_with_escaped_slashes_action")? {
+        PathWithEscapedSlashesAction::ImplementationSpecificDefault | PathWithEscapedSlashesAction::KeepUnchanged => {
+            EscapedSlashes::Keep
+        }
+        PathWithEscapedSlashesAction::RejectRequest => EscapedSlashes::Reject,
+        PathWithEscapedSlashesAction::UnescapeAndRedirect => EscapedSlashes::UnescapeAndRedirect,
+        PathWithEscapedSlashesAction::UnescapeAndForward => EscapedSlashes::UnescapeAndForward,
+    })
+}
+
+fn strip_port(value: &ProtoManager) -> Translated<StripPort> {
+    match (value.strip_matching_host_port, &value.strip_port_mode) {
+        (true, Some(StripPortMode::StripAnyHostPort(true))) => {
+            refuse_field("strip_any_host_port", "only one of it and strip_matching_host_port may be set")
+        }
+        (true, _) => Ok(StripPort::Matching),
+        (_, Some(StripPortMode::StripAnyHostPort(true))) => Ok(StripPort::Any),
+        _ => Ok(StripPort::None),
+    }
 }
 
 fn headers_bytes(kib: Option<u32>) -> Translated<u32> {
@@ -302,5 +355,6 @@ fn client_certificate(
     manager.xfcc_dns = value.dns;
     manager.xfcc_cert = value.cert;
     manager.xfcc_chain = value.chain;
+    manager.xfcc_issuer = value.issuer;
     Ok(())
 }

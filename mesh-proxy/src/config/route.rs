@@ -65,7 +65,11 @@ supported! {
         carried: config, is_optional;
     }
 }
-pub(super) use self::{action::ACTIONS, edits::EDITS, retry::RETRIES};
+pub(super) use self::{
+    action::ACTIONS,
+    edits::{EDITS, added as added_headers},
+    retry::RETRIES,
+};
 
 /// What routes take from the levels above them.
 struct Defaults<'a> {

@@ -61,6 +61,8 @@ pub struct TlsInfo {
     pub peer_dns: Vec<String>,
     /// Subject of the peer's leaf, RFC 2253.
     pub peer_subject: String,
+    /// Issuer of the peer's leaf, RFC 2253.
+    pub peer_issuer: String,
     /// SHA-256 of the peer's leaf, lower case hex.
     pub peer_fingerprint: String,
     /// URI SANs of the own leaf.
@@ -84,6 +86,8 @@ pub struct StreamInfo {
     pub flags: ResponseFlags,
     /// `%RESPONSE_CODE_DETAILS%`.
     pub details: Option<Cow<'static, str>>,
+    /// Body of the answer, if the proxy itself made it: `%LOCAL_REPLY_BODY%`.
+    pub local_reply_body: Option<bytes::Bytes>,
     /// Response status.
     pub status: Option<u16>,
     /// gRPC status of the response, if it is gRPC.
@@ -160,6 +164,7 @@ impl StreamInfo {
             connection,
             flags: ResponseFlags::NONE,
             details: None,
+            local_reply_body: None,
             status: None,
             grpc_status: None,
             protocol: None,

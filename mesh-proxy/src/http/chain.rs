@@ -2,10 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use super::{stats::HttpStats, stream::Stream, target::view};
+use super::{replies::Replies, stats::HttpStats, stream::Stream, target::view};
 use crate::{
     access_log::{AccessLog, LogContext},
-    model::{HttpConnectionManager, RouteSource},
+    model::{HttpConnectionManager, LocalReplies, RouteSource},
     route::Routes,
     state::Snapshot,
     worker::WorkerContext,
@@ -22,6 +22,8 @@ pub(crate) struct HttpChain {
     pub(super) buffer_limit: usize,
     routes: RefCell<Option<Arc<Routes>>>,
     logs: Vec<Arc<AccessLog>>,
+    /// How answers of the proxy itself look.
+    pub(super) replies: Option<Replies>,
 }
 
 impl HttpChain {
@@ -40,6 +42,7 @@ impl HttpChain {
             buffer_limit: buffer_limit as usize,
             routes: RefCell::new(routes),
             logs,
+            replies: model.local_replies.as_deref().and_then(compile_replies),
             model,
         })
     }
@@ -58,6 +61,18 @@ impl HttpChain {
         self.routes.borrow().clone()
     }
 
+    /// Writes the access logs of a stream that begins, if that is asked for.
+    pub(super) fn log_begin(&self, stream: &Stream) {
+        if !self.model.log_new_requests {
+            return;
+        }
+        let request = Some(view(&stream.request));
+        let context = LogContext { info: &stream.info, request, response: None, trailers: None };
+        for log in &self.logs {
+            log.log(&context);
+        }
+    }
+
     /// Writes the access logs and metrics of a stream that is over.
     pub(super) fn log(&self, stream: &Stream) {
         if self.logs.is_empty() && self.worker.istio.is_none() {
@@ -74,6 +89,17 @@ impl HttpChain {
         }
         if let Some(istio) = &self.worker.istio {
             istio.record_http(&stream.info, &view(&stream.request));
+        }
+    }
+}
+
+/// The configuration was checked when it was taken; what fails here all the same is reported and left out.
+fn compile_replies(replies: &LocalReplies) -> Option<Replies> {
+    match Replies::compile(replies) {
+        Ok(replies) => Some(replies),
+        Err(e) => {
+            tracing::error!(error = %e, "local_reply_config is off");
+            None
         }
     }
 }

@@ -1,12 +1,13 @@
 //! One downstream HTTP connection: its codec, its time limits and its end.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    error::Error as _,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -15,19 +16,27 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::{Sleep, sleep_until},
+};
 
 use super::{
     chain::HttpChain,
-    head_scan::{HeadScan, HeadState},
+    guard::{
+        Heads, Http1Io, Http2Io,
+        http1::{Framing, Violation},
+        http2::Flood,
+    },
     manager,
+    premature::PrematureResets,
+    stream_task::{FlushClock, StreamExec},
 };
 use crate::{
     drain::{DrainWatch, Phase},
     filter::ConnectionInfo,
     listener::io::ServerIo,
-    model::Codec,
-    rt::LocalExec,
+    model::{Codec, HeaderCase},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -48,10 +57,18 @@ pub(super) struct Connection {
     active: Cell<u32>,
     requests: Cell<u32>,
     last_active: Cell<Instant>,
-    /// HTTP/1: the head that is arriving.
-    head: Arc<HeadState>,
-    /// When it was first seen to arrive.
+    /// HTTP/1: heads as they arrive.
+    heads: Arc<Heads>,
+    /// When the one that is arriving was first seen.
     head_since: Cell<Option<Instant>>,
+    /// HTTP/1: until when the client must take something of the answer.
+    pub(super) flush: FlushClock,
+    resets: PrematureResets,
+    /// Too many streams were reset: it is dropped.
+    doomed: Cell<bool>,
+    driver: RefCell<Option<Waker>>,
+    /// End of its longest life.
+    life: Option<Instant>,
 }
 
 impl Connection {
@@ -66,16 +83,21 @@ impl Connection {
         }
     }
 
-    /// The HTTP/1 request that has just arrived can be read in two ways.
-    pub(super) fn is_ambiguous(&self) -> bool {
+    /// The head of the next HTTP/1 request is with the codec; why it is refused, if it is.
+    pub(super) fn next_head(&self) -> Option<Violation> {
         self.head_since.set(None);
-        self.head.take_ambiguous()
+        self.heads.refused(self.requests.get())
+    }
+
+    /// Bytes behind the last HTTP/1 head may be no HTTP.
+    pub(super) fn is_opaque(&self) -> bool {
+        self.heads.is_opaque()
     }
 
     /// The request head that is arriving must be complete by then.
     fn head_limit(&self, now: Instant) -> Option<Instant> {
         let limit = nonzero(self.chain.model.request_headers_timeout)?;
-        if self.active.get() > 0 || !self.head.is_arriving() {
+        if self.active.get() > 0 || !self.heads.is_arriving() {
             return None;
         }
         let since = self.head_since.get().unwrap_or(now);
@@ -83,12 +105,23 @@ impl Connection {
         Some(since + limit)
     }
 
-    /// A stream has ended.
-    pub(super) fn stream_ends(&self, now: Instant) {
+    fn register(&self, cx: &Context<'_>) {
+        let mut driver = self.driver.borrow_mut();
+        if !driver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *driver = Some(cx.waker().clone());
+        }
+    }
+
+    /// A stream has ended. `premature`: reset by the client soon after it began, before it was answered.
+    pub(super) fn stream_ends(&self, now: Instant, premature: bool) {
         self.active.set(self.active.get() - 1);
         self.last_active.set(now);
-        if self.active.get() == 0 {
-            self.head.expect();
+        if self.resets.stream_ends(premature) {
+            self.chain.stats.rq_too_many_premature_resets.inc();
+            self.doomed.set(true);
+            if let Some(driver) = self.driver.borrow_mut().take() {
+                driver.wake();
+            }
         }
     }
 }
@@ -112,6 +145,7 @@ pub(crate) async fn serve(chain: Rc<HttpChain>, info: Arc<ConnectionInfo>, mut i
             },
         },
     };
+    let life = longest_life(&chain, info.started);
     let connection = Rc::new(Connection {
         chain: chain.clone(),
         info,
@@ -119,8 +153,13 @@ pub(crate) async fn serve(chain: Rc<HttpChain>, info: Arc<ConnectionInfo>, mut i
         active: Cell::new(0),
         requests: Cell::new(0),
         last_active: Cell::new(Instant::now()),
-        head: Arc::default(),
+        heads: Arc::default(),
         head_since: Cell::new(None),
+        flush: FlushClock::default(),
+        resets: PrematureResets::default(),
+        doomed: Cell::new(false),
+        driver: RefCell::default(),
+        life,
     });
     let result = if http2 {
         stats.cx_http2_total.inc();
@@ -129,10 +168,25 @@ pub(crate) async fn serve(chain: Rc<HttpChain>, info: Arc<ConnectionInfo>, mut i
         stats.cx_http1_total.inc();
         serve_http1(&connection, io, drain).await
     };
-    if let Err(e) = result
-        && (e.is_parse() || e.is_parse_too_large())
-    {
-        stats.cx_protocol_error.inc();
+    if let Err(e) = result {
+        note_error(&chain, &e);
+    }
+}
+
+/// When a connection has lived long enough.
+fn longest_life(chain: &HttpChain, started: Instant) -> Option<Instant> {
+    let limit = chain.model.max_connection_duration?;
+    let share = (chain.worker.random() >> 11) as f64 / (1_u64 << 53) as f64;
+    Some(started + limit.mul_f64(1.0 + share * chain.model.max_connection_duration_jitter / 100.0))
+}
+
+fn note_error(chain: &HttpChain, error: &hyper::Error) {
+    let io = error.source().and_then(|e| e.downcast_ref::<std::io::Error>());
+    if let Some(flood) = io.and_then(std::io::Error::get_ref).and_then(|e| e.downcast_ref::<Flood>()) {
+        chain.worker.stats.counter(&flood.to_string()).inc();
+        chain.stats.cx_protocol_error.inc();
+    } else if error.is_parse() || error.is_parse_too_large() {
+        chain.stats.cx_protocol_error.inc();
     }
 }
 
@@ -166,16 +220,39 @@ async fn serve_http1(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
     if model.max_headers_count != 100 {
         builder.max_headers(model.max_headers_count as usize);
     }
+    match model.http1.header_case {
+        HeaderCase::Lower => {}
+        HeaderCase::ProperWords => drop(builder.title_case_headers(true)),
+        HeaderCase::Preserve => drop(builder.preserve_header_case(true)),
+    }
     let served = connection.clone();
     let service = service_fn(move |request| manager::serve(served.clone(), request));
-    let io = HeadScan::new(io, connection.head.clone());
-    let conn = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
-    drive(pin!(conn), connection, drain, http1::UpgradeableConnection::graceful_shutdown, false).await
+    let io = Http1Io::new(io, Framing::new(model.http1.allow_chunked_length), connection.heads.clone());
+    let mut conn = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
+    let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+    let result = drive(Pin::new(&mut conn), connection, drain, shut_down, false).await;
+    if connection.ending.get() || result.is_err() {
+        let parts = conn.into_parts();
+        linger(parts.map(|parts| parts.io.into_inner().into_inner()), model.delayed_close).await;
+    }
+    result
+}
+
+/// Reads what a client still sends, for a while: a socket closed with bytes unread is reset, and the answer lost with it.
+async fn linger(io: Option<ServerIo>, limit: Duration) {
+    let Some(mut io) = io.filter(|_| !limit.is_zero()) else { return };
+    let drained = async {
+        let _ = io.shutdown().await;
+        let mut scratch = [0; 2048];
+        while matches!(io.read(&mut scratch).await, Ok(1..)) {}
+    };
+    // Nothing is left to be told to a client that goes on sending.
+    let _ = tokio::time::timeout(limit, drained).await;
 }
 
 async fn serve_http2(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatch) -> hyper::Result<()> {
     let model = &connection.chain.model;
-    let mut builder = http2::Builder::new(LocalExec);
+    let mut builder = http2::Builder::new(StreamExec);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(model.http2_max_concurrent_streams)
@@ -183,8 +260,16 @@ async fn serve_http2(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
         .initial_connection_window_size(model.http2_connection_window)
         .max_header_list_size(model.max_request_headers_bytes)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS);
+    if model.http2_allow_connect {
+        builder.enable_connect_protocol();
+    }
+    if let Some(keepalive) = &model.http2_keepalive {
+        let interval = keepalive.jittered(connection.chain.worker.random());
+        builder.keep_alive_interval(interval).keep_alive_timeout(keepalive.timeout);
+    }
     let served = connection.clone();
     let service = service_fn(move |request| manager::serve(served.clone(), request));
+    let io = Http2Io::new(io, model.http2_limits);
     let conn = builder.serve_connection(TokioIo::new(io), service);
     drive(pin!(conn), connection, drain, http2::Connection::graceful_shutdown, true).await
 }
@@ -243,6 +328,12 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<Act> {
         let connection = self.connection;
+        if connection.doomed.get() {
+            return Poll::Ready(Act::Drop);
+        }
+        if self.http2 {
+            connection.register(cx);
+        }
         let phase = self.drain.poll_phase(cx);
         if phase != self.last_phase {
             self.last_phase = phase;
@@ -287,10 +378,9 @@ impl Watch<'_> {
             let since = if self.connection.active.get() > 0 { now } else { self.connection.last_active.get() };
             since + limit
         });
-        let life = model.max_connection_duration.map(|limit| self.connection.info.started + limit);
-        let life = life.filter(|_| !self.connection.ending.get());
+        let life = self.connection.life.filter(|_| !self.connection.ending.get());
         let head = if self.http2 { None } else { self.connection.head_limit(now) };
-        idle.into_iter().chain(life).chain(head).min()
+        idle.into_iter().chain(life).chain(head).chain(self.connection.flush.deadline()).min()
     }
 
     fn reached(&mut self, now: Instant) -> Act {
@@ -299,6 +389,10 @@ impl Watch<'_> {
         }
         let (connection, stats) = (self.connection, &self.connection.chain.stats);
         connection.ending.set(true);
+        if connection.flush.deadline().is_some_and(|at| at <= now) {
+            stats.rq_idle_timeout.inc();
+            return Act::Drop;
+        }
         if connection.head_limit(now).is_some_and(|at| at <= now) {
             stats.cx_header_timeout.inc();
             return Act::Drop;

@@ -4,15 +4,17 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::{
     stream::Stream,
+    stream_task::{FlushClock, watched_clock},
     watchdog::{Expired, Limits},
 };
 use crate::{body::BodyError, filter::ResponseFlags, upstream::UpstreamBody};
@@ -33,6 +35,9 @@ pub(crate) struct Download {
     limits: Limits,
     active: Instant,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Started with each part that the codec gets, stopped while there is none.
+    flush: Option<(FlushClock, Duration)>,
+    drops_trailers: bool,
 }
 
 impl Download {
@@ -43,7 +48,20 @@ impl Download {
             Source::Local(body) => body.is_none(),
         };
         stream.complete = ended;
-        Self { source, stream, limits, active: now, timer: None }
+        let flush = if ended { None } else { flush_clock(&stream) };
+        let drops_trailers =
+            stream.drops_trailers || (stream.request.version != Version::HTTP_2 && !stream.chain.model.http1.trailers);
+        Self { source, stream, limits, active: now, timer: None, flush, drops_trailers }
+    }
+
+    fn handed_over(&mut self) {
+        if self.limits.idle.is_none() && self.flush.is_none() {
+            return;
+        }
+        self.active = Instant::now();
+        if let Some((clock, limit)) = &self.flush {
+            clock.start(self.active + *limit);
+        }
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -110,6 +128,22 @@ impl Download {
     }
 }
 
+impl Drop for Download {
+    fn drop(&mut self) {
+        if let Some((clock, _)) = &self.flush {
+            clock.stop();
+        }
+    }
+}
+
+/// The clock that a task watches for this stream, and its limit.
+fn flush_clock(stream: &Stream) -> Option<(FlushClock, Duration)> {
+    let model = &stream.chain.model;
+    let limit = model.stream_flush_timeout.unwrap_or(model.stream_idle_timeout);
+    let http2 = stream.request.version == Version::HTTP_2;
+    (!limit.is_zero()).then(|| (if http2 { watched_clock() } else { stream.connection.flush.clone() }, limit))
+}
+
 impl http_body::Body for Download {
     type Data = Bytes;
     type Error = BodyError;
@@ -118,16 +152,17 @@ impl http_body::Body for Download {
         let this = self.get_mut();
         match this.poll_source(cx) {
             Poll::Ready(frame) => {
-                if this.limits.idle.is_some() {
-                    this.active = Instant::now();
-                }
+                this.handed_over();
                 this.note(frame.as_ref());
-                Poll::Ready(frame)
+                let dropped = this.drops_trailers && matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                Poll::Ready(frame.filter(|_| !dropped))
             }
-            Poll::Pending => match this.poll_limits(cx) {
-                Poll::Ready(which) => Poll::Ready(Some(Err(this.expire(which)))),
-                Poll::Pending => Poll::Pending,
-            },
+            Poll::Pending => {
+                if let Some((clock, _)) = &this.flush {
+                    clock.stop();
+                }
+                this.poll_limits(cx).map(|which| Some(Err(this.expire(which))))
+            }
         }
     }
 

@@ -25,7 +25,8 @@ pub(super) fn response_values<'a>(level: &'a HeaderEdits, cx: &LogContext<'_>, w
     values(&level.response, cx, worker)
 }
 
-fn values<'a>(edits: &'a [HeaderEdit], cx: &LogContext<'_>, worker: &WorkerContext) -> Values<'a> {
+/// Values of `edits`.
+pub(super) fn values<'a>(edits: &'a [HeaderEdit], cx: &LogContext<'_>, worker: &WorkerContext) -> Values<'a> {
     let value = |edit: &'a HeaderEdit| match &edit.value {
         HeaderValueFormat::Literal(value) => Some((edit, value.clone())),
         HeaderValueFormat::Format(format) => {

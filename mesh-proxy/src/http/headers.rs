@@ -1,26 +1,25 @@
 //! What the connection manager itself does to headers, before routing and on the way back.
 //!
-//! As Envoy's `ConnectionManagerUtility`, with its default of trusting no address as internal: `x-envoy-*` request
-//! headers that steer retries and timeouts are always removed, since every client is external.
-
-use std::net::{IpAddr, SocketAddr};
+//! What concerns the client stands in `client`.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{CONNECTION, SERVER, TE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
 
-use super::xfcc;
-use crate::{
-    filter::{ConnectionInfo, StreamInfo},
-    model::{HttpConnectionManager, ServerHeader},
-};
+use crate::model::{HttpConnectionManager, ServerHeader};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// What `connection` may name without that the header of this name goes.
+const KEPT_TOKENS: &[&str] = &["close", "keep-alive", "te", "upgrade"];
+
+/// What `connection` must not name: requests would be read otherwise without it, or hide where they come from.
+const NEVER_NAMED: &[&str] = &["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
 /// `x-envoy-*` request headers that only internal clients may set.
 const INTERNAL: &[&str] = &[
@@ -51,18 +50,31 @@ pub(super) fn upgrade_type(headers: &HeaderMap) -> Option<String> {
     if asks { upgrade.to_str().ok().map(str::to_ascii_lowercase) } else { None }
 }
 
-fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
+/// The elements of a list.
+pub(super) fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
     value.to_str().unwrap_or("").split(',').map(str::trim).filter(|t| !t.is_empty())
+}
+
+/// Refuses a `connection` header that names what only the proxy may take away.
+pub(super) fn check_connection(headers: &HeaderMap) -> Result<(), ()> {
+    let named = headers.get_all(CONNECTION).iter().flat_map(tokens);
+    let mut kept = named.filter(|token| NEVER_NAMED.iter().any(|never| token.eq_ignore_ascii_case(never)));
+    if kept.next().is_some() { Err(()) } else { Ok(()) }
 }
 
 /// Removes headers that belong to one hop (RFC 9110, section 7.6.1). `te: trailers` stays, gRPC needs it.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
-    if let Some(connection) = headers.remove(CONNECTION) {
-        for token in tokens(&connection) {
-            let kept = ["close", "keep-alive", "te", "upgrade"].iter().any(|k| token.eq_ignore_ascii_case(k));
-            if !kept && let Ok(name) = HeaderName::try_from(token) {
-                headers.remove(name);
-            }
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(tokens)
+            .filter(|token| !KEPT_TOKENS.iter().any(|kept| token.eq_ignore_ascii_case(kept)))
+            .filter_map(|token| HeaderName::try_from(token).ok())
+            .collect();
+        headers.remove(CONNECTION);
+        for name in named {
+            headers.remove(name);
         }
         if keep_upgrade {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
@@ -81,64 +93,28 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
     }
 }
 
-/// Whether `name` belongs to the set that [`sanitize_request`] removes.
-fn is_internal(name: &HeaderName) -> bool {
+/// Whether only internal clients may set `name`.
+pub(super) fn is_internal_only(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-envoy-") && INTERNAL.contains(&name.as_str())
 }
 
-/// Request headers on arrival: client address, forwarding headers, request id, certificate. Returns nothing; the
-/// client's address goes to `info`.
-pub(super) fn sanitize_request(
-    config: &HttpConnectionManager,
-    connection: &ConnectionInfo,
-    headers: &mut HeaderMap,
-    info: &mut StreamInfo,
-    random: impl FnOnce() -> u128,
-) {
-    if headers.keys().any(is_internal) {
-        for name in INTERNAL {
-            headers.remove(*name);
-        }
+/// Removes what only internal clients may set.
+pub(super) fn remove_internal(headers: &mut HeaderMap) {
+    for name in INTERNAL {
+        headers.remove(*name);
     }
-    info.client = client_address(config, connection, headers);
-    if config.use_remote_address && !config.skip_xff_append {
-        append(headers, X_FORWARDED_FOR, &connection.remote.ip().to_canonical().to_string(), ",");
-    }
-    let trusted = config.use_remote_address && config.xff_trusted_hops == 0;
-    if trusted || !headers.contains_key(X_FORWARDED_PROTO) {
-        let proto = if connection.tls.is_some() { "https" } else { "http" };
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    }
-    if config.generate_request_id {
-        let fresh = config.use_remote_address && !config.preserve_external_request_id;
-        if fresh || !headers.contains_key(X_REQUEST_ID) {
-            headers.insert(X_REQUEST_ID, request_id(random()));
-        }
-    }
-    if !config.via.is_empty() {
-        append(headers, VIA, &config.via, ", ");
-    }
-    xfcc::apply(config, connection.tls.as_deref(), headers);
 }
 
-/// The client: the connection's peer, or the XFF entry before the trusted hops.
-fn client_address(config: &HttpConnectionManager, connection: &ConnectionInfo, headers: &HeaderMap) -> SocketAddr {
-    let hops = config.xff_trusted_hops as usize;
-    if config.use_remote_address && hops == 0 {
-        return connection.remote;
-    }
-    // With use_remote_address the connection itself is the first trusted hop.
-    let skip = if config.use_remote_address { hops - 1 } else { hops };
-    forwarded_for(headers, skip).map_or(connection.remote, |ip| SocketAddr::new(ip, 0))
+/// `bytes` without spaces and tabs around them.
+pub(super) fn trim_ows(bytes: &[u8]) -> &[u8] {
+    let is_ows = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = bytes.iter().position(|b| !is_ows(b)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|b| !is_ows(b)).map_or(start, |last| last + 1);
+    &bytes[start..end]
 }
 
-/// Entry number `skip` of `x-forwarded-for`, counted from its end.
-fn forwarded_for(headers: &HeaderMap, skip: usize) -> Option<IpAddr> {
-    let values: Vec<&str> = headers.get_all(X_FORWARDED_FOR).iter().flat_map(tokens).collect();
-    values.iter().rev().nth(skip)?.parse().ok()
-}
-
-fn append(headers: &mut HeaderMap, name: HeaderName, text: &str, separator: &str) {
+/// Puts `text` behind what the header says.
+pub(super) fn append(headers: &mut HeaderMap, name: HeaderName, text: &str, separator: &str) {
     let mut joined = String::new();
     for value in headers.get_all(&name) {
         if let Ok(value) = value.to_str() {
@@ -153,7 +129,7 @@ fn append(headers: &mut HeaderMap, name: HeaderName, text: &str, separator: &str
 }
 
 /// A UUID, version 4 (RFC 9562).
-fn request_id(random: u128) -> HeaderValue {
+pub(super) fn request_id(random: u128) -> HeaderValue {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let bits = random & !(0xf << 76) & !(0x3 << 62) | 4 << 76 | 2 << 62;
     let mut text = [b'-'; 36];
@@ -206,7 +182,7 @@ pub(super) fn protocol(version: Version) -> &'static str {
 mod tests {
     use http::HeaderMap;
 
-    use super::{forwarded_for, remove_hop_by_hop, request_id, upgrade_type};
+    use super::{remove_hop_by_hop, request_id, trim_ows, upgrade_type};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -242,10 +218,9 @@ mod tests {
     }
 
     #[test]
-    fn the_client_stands_before_the_trusted_hops() {
-        let h = headers(&[("x-forwarded-for", "10.0.0.1, 10.0.0.2"), ("x-forwarded-for", "10.0.0.3")]);
-        assert_eq!(forwarded_for(&h, 0), "10.0.0.3".parse().ok());
-        assert_eq!(forwarded_for(&h, 2), "10.0.0.1".parse().ok());
-        assert_eq!(forwarded_for(&h, 3), None);
+    fn white_space_around_a_value() {
+        for (given, trimmed) in [("", ""), (" \t ", ""), (" a b\t", "a b"), ("\x0ba", "\x0ba")] {
+            assert_eq!(trim_ows(given.as_bytes()), trimmed.as_bytes());
+        }
     }
 }

@@ -7,7 +7,6 @@
 //! ```
 
 use std::{
-    borrow::Cow,
     convert::Infallible,
     rc::Rc,
     sync::Arc,
@@ -16,7 +15,7 @@ use std::{
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, HOST, LOCATION, SET_COOKIE},
+    header::{CONNECTION, LOCATION, SET_COOKIE},
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
@@ -25,7 +24,7 @@ use super::{
     download::{Download, Source},
     edits, filters,
     filters::{Ran, RouteConfigs},
-    headers, local_reply, path, rewrite, router,
+    headers, local_reply, prepare, rewrite, router,
     stream::Stream,
     target,
     tunnel::Tunnel,
@@ -37,7 +36,7 @@ use crate::{
     body::Body,
     filter::{LocalReply, ResponseFlags, StreamInfo},
     model::{Action, ClusterSpecifier, FilterConfigs, Route, VirtualHost},
-    route::{RouteInput, Routes, is_grpc},
+    route::{RouteInput, Routes},
     upstream::UpstreamBody,
 };
 
@@ -95,17 +94,19 @@ async fn decide(
     on_upgrade: Option<OnUpgrade>,
     now: Instant,
 ) -> (Reply, Option<Routed>, RouteConfigs) {
-    let upgrade = match prepare(stream, on_upgrade) {
+    let upgrade = match prepare::prepare(stream, on_upgrade) {
         Ok(upgrade) => upgrade,
         Err(reply) => return (Reply::local(reply), None, RouteConfigs::new()),
     };
+    stream.chain.log_begin(stream);
     let random = stream.chain.worker.random();
     let mut routed = find_route(stream, random);
     let mut configs = route_configs(routed.as_ref());
     let has_body = !http_body::Body::is_end_stream(&incoming) && upgrade.is_none();
     if has_body {
         let keep = retries(routed.as_ref()).then_some(stream.chain.buffer_limit);
-        stream.upload = Some(Upload::new(incoming, keep, now));
+        let drops_trailers = stream.request.version != Version::HTTP_2 && !stream.chain.model.http1.trailers;
+        stream.upload = Some(Upload::new(incoming, keep, drops_trailers, now));
     }
     if !stream.chain.model.filters.is_empty() {
         let ran = filters::on_request(stream, &mut configs, |stream| {
@@ -119,67 +120,6 @@ async fn decide(
     }
     let reply = act(stream, routed.as_ref(), upgrade).await;
     (reply, routed, configs)
-}
-
-/// Checks and cleans the request.
-fn prepare(stream: &mut Stream, on_upgrade: Option<OnUpgrade>) -> Result<Option<Upgrade>, LocalReply> {
-    let chain = stream.chain.clone();
-    let model = &chain.model;
-    let request = &mut stream.request;
-    let http1 = request.version != Version::HTTP_2;
-    if http1 && stream.connection.is_ambiguous() {
-        stream.connection.ending.set(true);
-        let reply = LocalReply::new(StatusCode::BAD_REQUEST, "http1.content_length_and_chunked_not_allowed", "");
-        return Err(reply.with_flags(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR));
-    }
-    if http1 && request.method != Method::CONNECT && request.uri.authority().is_some() {
-        target::into_origin_form(&mut request.uri, &mut request.headers);
-    } else if !http1 && request.uri.authority().is_some() {
-        request.headers.remove(HOST);
-    }
-    if request.version < Version::HTTP_11 && !model.accept_http_10 {
-        return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "low_version", ""));
-    }
-    if target::authority(request).is_empty() || request.headers.get_all(HOST).iter().nth(1).is_some() {
-        return Err(LocalReply::new(StatusCode::BAD_REQUEST, "missing_host_header", ""));
-    }
-    normalize_path(model, request)?;
-    if model.strip_host_port {
-        let (host, port) = rewrite::host_and_port(target::authority(request));
-        if port.is_some() {
-            let host = host.to_owned();
-            target::set_authority(request, &host);
-        }
-    }
-    stream.grpc = is_grpc(&request.headers);
-    let connect = request.method == Method::CONNECT;
-    let kind = if connect { Some("connect".to_owned()) } else { headers::upgrade_type(&request.headers) };
-    let upgrade = kind.zip(on_upgrade).map(|(kind, client)| Upgrade { kind, client });
-    headers::remove_hop_by_hop(&mut request.headers, upgrade.is_some() && !connect);
-    let worker = &chain.worker;
-    let random = || u128::from(worker.random()) << 64 | u128::from(worker.random());
-    headers::sanitize_request(model, &stream.connection.info, &mut request.headers, &mut stream.info, random);
-    Ok(upgrade)
-}
-
-fn normalize_path(
-    model: &crate::model::HttpConnectionManager,
-    request: &mut http::request::Parts,
-) -> Result<(), LocalReply> {
-    if request.method == Method::CONNECT || !(model.normalize_path || model.merge_slashes) {
-        return Ok(());
-    }
-    let given = target::path(request);
-    let normal = if model.normalize_path {
-        path::normalize(given, model.merge_slashes)
-            .map_err(|_| LocalReply::new(StatusCode::BAD_REQUEST, "path_normalization_failed", ""))?
-    } else {
-        path::merge_only(given)
-    };
-    if let Cow::Owned(normal) = normal {
-        target::set_path(request, normal);
-    }
-    Ok(())
 }
 
 fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
@@ -315,10 +255,19 @@ async fn answer(
         (parts, source) = local(&mut stream, *reply).into_parts();
         tunnel = None;
     }
-    let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    headers::remove_hop_by_hop(&mut parts.headers, switching);
+    let http1 = stream.request.version != Version::HTTP_2;
+    let switching = tunnel.is_some() && parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    headers::remove_hop_by_hop(&mut parts.headers, switching && http1);
+    if switching && !http1 {
+        // RFC 8441, section 4: the answer to an extended CONNECT that was accepted.
+        parts.status = StatusCode::OK;
+    }
+    if http1 && tunnel.is_none() && stream.connection.is_opaque() {
+        // What the client may have sent already, trusting that its upgrade is taken up, is no request.
+        stream.connection.ending.set(true);
+    }
     headers::finish_response(&stream.chain.model, &stream.request.headers, &mut parts.headers);
-    if stream.request.version != Version::HTTP_2 && stream.connection.ending.get() && !switching {
+    if http1 && stream.connection.ending.get() && tunnel.is_none() {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     for cookie in stream.cookies.drain(..) {
@@ -340,9 +289,17 @@ async fn answer(
     Response::from_parts(parts, body)
 }
 
-fn local(stream: &mut Stream, reply: LocalReply) -> Response<Source> {
+fn local(stream: &mut Stream, mut reply: LocalReply) -> Response<Source> {
     stream.info.flags.insert(reply.flags);
     stream.info.details = Some(reply.details.clone());
+    stream.info.status = Some(reply.status.as_u16());
+    if stream.chain.keeps_headers || stream.chain.replies.is_some() {
+        stream.info.local_reply_body = Some(reply.body.clone());
+    }
+    let chain = stream.chain.clone();
+    if let Some(replies) = &chain.replies {
+        replies.rewrite(&mut reply, stream);
+    }
     let head = stream.request.method == Method::HEAD;
     local_reply::response(reply, stream.grpc, head).map(Source::Local)
 }

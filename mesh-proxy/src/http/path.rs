@@ -1,7 +1,7 @@
 //! Path normalisation (`normalize_path`, `merge_slashes`): RFC 3986, section 6, as Envoy does it.
 //!
 //! Percent-encoded unreserved characters are decoded, backslashes become slashes, dot segments are removed. Encoded
-//! slashes are left alone (`path_with_escaped_slashes_action: KEEP_UNCHANGED`).
+//! slashes are left alone here; [`unescape_slashes`] is for `path_with_escaped_slashes_action`.
 
 use std::borrow::Cow;
 
@@ -25,6 +25,29 @@ pub(super) fn normalize(target: &str, merge_slashes: bool) -> Result<Cow<'_, str
     }
     normal.push_str(query);
     Ok(Cow::Owned(normal))
+}
+
+/// `target` with `%2F` and `%5C` in its path as what they stand for. Borrowed when there are none.
+pub(super) fn unescape_slashes(target: &str) -> Cow<'_, str> {
+    let (path, query) = target.find('?').map_or((target, ""), |at| target.split_at(at));
+    let mut out = String::new();
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        let slash = match rest.get(at + 1..at + 3) {
+            Some("2f" | "2F") => '/',
+            Some("5c" | "5C") => '\\',
+            _ => {
+                out.push_str(&rest[..=at]);
+                rest = &rest[at + 1..];
+                continue;
+            }
+        };
+        out.push_str(&rest[..at]);
+        out.push(slash);
+        rest = &rest[at + 3..];
+    }
+    out.push_str(rest);
+    if out == path { Cow::Borrowed(target) } else { Cow::Owned(out + query) }
 }
 
 /// Merges adjacent slashes of the path part of `target`.
@@ -125,7 +148,7 @@ fn merge(path: &str) -> String {
 mod tests {
     use proptest::prelude::proptest;
 
-    use super::{NotNormal, normalize};
+    use super::{NotNormal, normalize, unescape_slashes};
 
     #[test]
     fn table() {
@@ -151,6 +174,15 @@ mod tests {
         assert_eq!(normalize("/%zz", false), Err(NotNormal));
         assert_eq!(normalize("/%2", false), Err(NotNormal));
         assert_eq!(normalize("a", false), Err(NotNormal));
+    }
+
+    #[test]
+    fn escaped_slashes() {
+        for (given, unescaped) in
+            [("/a%2fb%2F?c=%2f", "/a/b/?c=%2f"), ("/a%5Cb%5c", "/a\\b\\"), ("/a%252f%", "/a%252f%"), ("/", "/")]
+        {
+            assert_eq!(unescape_slashes(given), unescaped, "{given}");
+        }
     }
 
     proptest! {

@@ -20,6 +20,7 @@ use super::{
     target,
     tunnel::Tunnel,
     watchdog::{Expired, Limits, watch},
+    wire,
 };
 use crate::{
     access_log::LogContext,
@@ -319,6 +320,9 @@ impl Call<'_> {
             stream.info.timings.upstream_start = Some(Instant::now());
             match sender.send(request).await {
                 Ok(response) => {
+                    if let Some(gate) = stream.upload.as_ref().and_then(|upload| upload.gate()) {
+                        gate.open();
+                    }
                     stream.info.timings.response_start = Some(Instant::now());
                     return Ok(response);
                 }
@@ -361,6 +365,12 @@ impl Call<'_> {
         }
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
+        let pool = &self.cluster.handle().config().pool;
+        if http2 {
+            wire::for_http2(&mut request, self.upgrade.as_ref());
+        } else {
+            wire::for_http1(&mut request, stream, pool, scheme);
+        }
         request
     }
 
@@ -406,6 +416,12 @@ impl Call<'_> {
             stats.upstream_rq_time.record_ms(time);
             let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             response.headers_mut().insert(SERVICE_TIME, HeaderValue::from(millis));
+        }
+        if response.version() != Version::HTTP_2 && !self.cluster.handle().config().pool.http1_trailers {
+            stream.drops_trailers = true;
+        }
+        if let Some(upgrade) = &self.upgrade {
+            wire::accept_extended_connect(&mut response, upgrade);
         }
         let connected = stream.request.method == Method::CONNECT && response.status().is_success();
         if (connected || response.status() == StatusCode::SWITCHING_PROTOCOLS)

@@ -5,7 +5,7 @@ use std::{any::Any, rc::Rc, time::Instant};
 use http::{HeaderMap, HeaderValue, request};
 use smallvec::SmallVec;
 
-use super::{chain::HttpChain, connection::Connection, local_reply::grpc_status, upload::Upload};
+use super::{chain::HttpChain, connection::Connection, local_reply::grpc_status, premature, upload::Upload};
 use crate::{
     filter::{ResponseFlags, StreamInfo},
     upstream::RequestPermit,
@@ -38,6 +38,8 @@ pub(super) struct Stream {
     pub(super) cookies: SmallVec<[HeaderValue; 1]>,
     /// The request is gRPC.
     pub(super) grpc: bool,
+    /// Trailers of the answer do not go on.
+    pub(super) drops_trailers: bool,
     /// The answer was sent whole.
     pub(super) complete: bool,
     /// The request's and the retry's place in the circuit breakers.
@@ -62,6 +64,7 @@ impl Stream {
             trailers: None,
             cookies: SmallVec::new(),
             grpc: false,
+            drops_trailers: false,
             complete: false,
             admitted: [None, None],
         })
@@ -93,12 +96,15 @@ impl Stream {
             info.status = info.status.or(Some(0));
         }
         let chain = &self.chain;
+        let premature = !self.complete
+            && info.status.is_none_or(|status| status == 0)
+            && now.saturating_duration_since(info.timings.start) <= premature::SHORT;
         for entry in &chain.model.filters[..self.reached] {
             entry.filter.on_end(info);
         }
         chain.stats.request_ends(info, self.complete);
         chain.log(self);
-        self.connection.stream_ends(now);
+        self.connection.stream_ends(now, premature);
     }
 }
 

@@ -15,6 +15,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
 
+use super::continue_gate::ContinueGate;
 use crate::body::BodyError;
 
 /// A request body that several attempts may read, one after another.
@@ -27,6 +28,8 @@ pub(crate) struct Upload {
     active: Cell<Instant>,
     ended: Cell<Option<Instant>>,
     failed: Cell<bool>,
+    drops_trailers: Cell<bool>,
+    gate: RefCell<Option<ContinueGate>>,
     watcher: RefCell<Option<Waker>>,
     copies: RefCell<Vec<oneshot::Sender<VecDeque<Bytes>>>>,
 }
@@ -40,8 +43,8 @@ struct Replay {
 }
 
 impl Upload {
-    /// A body of which up to `replay_limit` bytes are kept for retries; `None`: nothing is kept.
-    pub(super) fn new(incoming: Incoming, replay_limit: Option<usize>, now: Instant) -> Rc<Self> {
+    /// Without its trailers, if `drops_trailers`. A body of which up to `replay_limit` bytes are kept for retries; `None`: nothing is kept.
+    pub(super) fn new(incoming: Incoming, replay_limit: Option<usize>, drops_trailers: bool, now: Instant) -> Rc<Self> {
         Rc::new(Self {
             incoming: RefCell::new(incoming),
             replay: RefCell::new(replay_limit.map(|limit| Replay { limit, ..Replay::default() })),
@@ -50,6 +53,8 @@ impl Upload {
             active: Cell::new(now),
             ended: Cell::new(None),
             failed: Cell::new(false),
+            drops_trailers: Cell::new(drops_trailers),
+            gate: RefCell::default(),
             watcher: RefCell::new(None),
             copies: RefCell::default(),
         })
@@ -59,6 +64,21 @@ impl Upload {
     pub(super) fn next_attempt(self: &Rc<Self>) -> UploadBody {
         self.attempt.set(self.attempt.get() + 1);
         UploadBody { upload: self.clone(), attempt: self.attempt.get(), replayed: 0, trailers_sent: false }
+    }
+
+    /// Its trailers do not go on.
+    pub(super) fn drop_trailers(&self) {
+        self.drops_trailers.set(true);
+    }
+
+    /// Nothing is read before `gate` is open.
+    pub(super) fn wait_for(&self, gate: ContinueGate) {
+        *self.gate.borrow_mut() = Some(gate);
+    }
+
+    /// What it waits for, if it does.
+    pub(super) fn gate(&self) -> Option<ContinueGate> {
+        self.gate.borrow().clone()
     }
 
     /// Another attempt can send all of it.
@@ -186,11 +206,18 @@ impl http_body::Body for UploadBody {
             return Poll::Ready(Some(Ok(frame)));
         }
         let upload = &this.upload;
+        if let Some(gate) = &*upload.gate.borrow() {
+            ready!(gate.poll_open(cx));
+        }
         let mut incoming = upload.incoming.borrow_mut();
         let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
         let now = Instant::now();
         upload.active.set(now);
         Poll::Ready(match frame {
+            Some(Ok(frame)) if frame.is_trailers() && upload.drops_trailers.get() => {
+                upload.end(now);
+                None
+            }
             Some(Ok(frame)) => {
                 upload.record(&frame);
                 if this.attempt > 1 && frame.is_data() {

@@ -51,7 +51,10 @@ fn element(config: &HttpConnectionManager, tls: &TlsInfo) -> String {
         parts.push(format!("Chain=\"{chain}\""));
     }
     if config.xfcc_subject {
-        parts.push(format!("Subject=\"{}\"", tls.peer_subject.replace('\\', "\\\\").replace('"', "\\\"")));
+        parts.push(format!("Subject=\"{}\"", quoted(&tls.peer_subject)));
+    }
+    if config.xfcc_issuer {
+        parts.push(format!("Issuer=\"{}\"", quoted(&tls.peer_issuer)));
     }
     if config.xfcc_uri {
         if tls.peer_uris.is_empty() {
@@ -63,6 +66,10 @@ fn element(config: &HttpConnectionManager, tls: &TlsInfo) -> String {
         parts.extend(tls.peer_dns.iter().map(|dns| format!("DNS={dns}")));
     }
     parts.join(";")
+}
+
+fn quoted(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 fn url_encoded_pem(der: &[u8]) -> String {

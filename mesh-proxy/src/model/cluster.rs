@@ -1,6 +1,6 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Assignment, ClientTls, ConfigSource, Metadata};
+use super::{Assignment, ClientTls, ConfigSource, HeaderCase, Keepalive, Metadata};
 
 /// `cluster.v3.Cluster`.
 #[derive(Clone, Debug)]
@@ -248,6 +248,16 @@ pub struct PoolOptions {
     pub tcp_keepalive: Option<(Duration, Duration, u32)>,
     /// Response headers at most. Default 100.
     pub max_headers_count: u32,
+    /// Bytes of response headers at most; `None` = the codec's own limits.
+    pub max_response_headers_bytes: Option<u32>,
+    /// HTTP/1: how header names are written.
+    pub http1_header_case: HeaderCase,
+    /// HTTP/1: the whole URL stands in the request line.
+    pub http1_fully_qualified: bool,
+    /// HTTP/1: trailers pass, both ways. Default false.
+    pub http1_trailers: bool,
+    /// HTTP/2: PING frames; `None` = none.
+    pub http2_keepalive: Option<Keepalive>,
 }
 
 impl Default for PoolOptions {
@@ -262,6 +272,11 @@ impl Default for PoolOptions {
             http2_connection_window: 24 << 20,
             tcp_keepalive: None,
             max_headers_count: 100,
+            max_response_headers_bytes: None,
+            http1_header_case: HeaderCase::Lower,
+            http1_fully_qualified: false,
+            http1_trailers: false,
+            http2_keepalive: None,
         }
     }
 }

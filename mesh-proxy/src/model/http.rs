@@ -1,5 +1,11 @@
+mod options;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+pub use self::options::{
+    EscapedSlashes, HeaderCase, Http1Options, Http2Limits, InternalAddresses, IpDetection, Keepalive, LocalReplies,
+    ReplyFormat, ReplyMapper, StripPort, Underscores,
+};
 use super::{ConfigSource, RouteTable, matcher::HeaderMatcher};
 use crate::filter::HttpFilter;
 
@@ -44,20 +50,44 @@ pub struct HttpConnectionManager {
     pub xfcc_cert: bool,
     /// `Chain` in XFCC.
     pub xfcc_chain: bool,
+    /// `Issuer` in XFCC.
+    pub xfcc_issuer: bool,
     /// Path is normalised by RFC 3986 before anything looks at it.
     pub normalize_path: bool,
     /// Adjacent slashes are merged.
     pub merge_slashes: bool,
-    /// Port is removed from authority for matching and forwarding (`strip_any_host_port`).
-    pub strip_host_port: bool,
+    /// Encoded slashes in paths.
+    pub escaped_slashes: EscapedSlashes,
+    /// Port that is removed from authority for matching and forwarding.
+    pub strip_port: StripPort,
+    /// A dot at the end of the host is removed.
+    pub strip_trailing_host_dot: bool,
+    /// Request headers with underscores in their names.
+    pub underscores: Underscores,
+    /// `x-forwarded-port` is set.
+    pub append_x_forwarded_port: bool,
+    /// IPv4 addresses stand in XFF as IPv6 addresses (`::ffff:a.b.c.d`).
+    pub map_ipv4: bool,
+    /// Which clients are internal; `None` = no one is.
+    pub internal_addresses: Option<InternalAddresses>,
+    /// Ways to find the client's address, tried in order; empty = `use_remote_address` and `xff_trusted_hops` count.
+    pub ip_detection: Vec<IpDetection>,
+    /// How answers of the proxy itself look; `None` = as they are.
+    pub local_replies: Option<Arc<LocalReplies>>,
     /// A connection without active streams is closed after this. Default 1 h; zero = never.
     pub idle_timeout: Duration,
+    /// A connection that is closed is read for so long yet, that its client sees the last answer. Default 1 s; zero = not.
+    pub delayed_close: Duration,
     /// Longest life of a connection; `None` = unlimited.
     pub max_connection_duration: Option<Duration>,
+    /// Up to so many percent are added to it, at random for each connection.
+    pub max_connection_duration_jitter: f64,
     /// Longest life of a stream; `None` = unlimited.
     pub max_stream_duration: Option<Duration>,
     /// A stream without activity is reset after this. Default 5 min; zero = never.
     pub stream_idle_timeout: Duration,
+    /// A client that takes nothing of an answer for so long has its stream reset; `None` = as `stream_idle_timeout`.
+    pub stream_flush_timeout: Option<Duration>,
     /// The whole request must have arrived in this; zero = no limit (default).
     pub request_timeout: Duration,
     /// The request headers must have arrived in this; zero = no limit (default).
@@ -74,10 +104,20 @@ pub struct HttpConnectionManager {
     pub http2_stream_window: u32,
     /// HTTP/2: connection window, bytes. Default 24 MiB.
     pub http2_connection_window: u32,
-    /// HTTP/1.0 requests are served.
-    pub accept_http_10: bool,
+    /// HTTP/2: frames that ask for nothing.
+    pub http2_limits: Http2Limits,
+    /// HTTP/2: PING frames; `None` = none.
+    pub http2_keepalive: Option<Keepalive>,
+    /// HTTP/2: extended `CONNECT` (RFC 8441) is offered.
+    pub http2_allow_connect: bool,
+    /// HTTP/1.
+    pub http1: Http1Options,
+    /// `expect: 100-continue` is answered by the host, not here.
+    pub proxy_100_continue: bool,
     /// Upgrade types that may pass, lower case (`websocket`, `connect`).
     pub upgrades: Vec<String>,
+    /// Access logs are also written when a request begins.
+    pub log_new_requests: bool,
     /// Access logs.
     pub access_log: Vec<AccessLogConfig>,
     /// Filter metadata namespace of the listener's node that Istio metrics read; unset if the listener gives none.

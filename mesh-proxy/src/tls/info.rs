@@ -132,6 +132,7 @@ fn info(
         info.peer_uris = names.uris;
         info.peer_dns = names.dns;
         info.peer_subject = subject(certificate.subject());
+        info.peer_issuer = subject(certificate.issuer());
     }
     // With `accept_untrusted` the handshake says nothing about the chain.
     info.peer_verified =

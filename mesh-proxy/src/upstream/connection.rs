@@ -9,14 +9,17 @@ use std::{
 };
 
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::pool::HostPool;
 use crate::{
     body::Body,
     dial::{ConnectError, UpstreamConnInfo, UpstreamStream},
-    model::PoolOptions,
+    model::{HeaderCase, PoolOptions},
 };
+
+/// Spreads the numbers of connections over all values (the golden ratio), so that each has a jitter of its own.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Runs hyper's tasks on the worker's own `LocalSet`.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +97,17 @@ pub(super) async fn start_h1(
     options: &PoolOptions,
     pool: Weak<HostPool>,
 ) -> Result<H1, ConnectError> {
-    let (tx, connection) = http1::Builder::new()
-        .max_headers(options.max_headers_count as usize)
+    let mut builder = http1::Builder::new();
+    builder.max_headers(options.max_headers_count as usize);
+    if let Some(bytes) = options.max_response_headers_bytes {
+        builder.max_header_size(bytes as usize);
+    }
+    match options.http1_header_case {
+        HeaderCase::Lower => {}
+        HeaderCase::ProperWords => drop(builder.title_case_headers(true)),
+        HeaderCase::Preserve => drop(builder.preserve_header_case(true)),
+    }
+    let (tx, connection) = builder
         .handshake::<_, Body>(TokioIo::new(stream))
         .await
         .map_err(|error| ConnectError::Http(Arc::new(error)))?;
@@ -216,11 +228,17 @@ pub(super) async fn start_h2(
     options: &PoolOptions,
     pool: Weak<HostPool>,
 ) -> Result<Rc<H2>, ConnectError> {
-    let (tx, connection) = http2::Builder::new(LocalExec)
+    let mut builder = http2::Builder::new(LocalExec);
+    if let Some(keepalive) = &options.http2_keepalive {
+        let interval = keepalive.jittered(info.id.wrapping_mul(SPREAD));
+        builder.timer(TokioTimer::new()).keep_alive_interval(interval).keep_alive_timeout(keepalive.timeout);
+        builder.keep_alive_while_idle(true);
+    }
+    let (tx, connection) = builder
         .initial_stream_window_size(options.http2_stream_window)
         .initial_connection_window_size(options.http2_connection_window)
         .initial_max_send_streams(options.http2_max_concurrent_streams as usize)
-        .max_header_list_size(60 << 10)
+        .max_header_list_size(options.max_response_headers_bytes.unwrap_or(60 << 10))
         .handshake::<_, Body>(TokioIo::new(stream))
         .await
         .map_err(|error| ConnectError::Http(Arc::new(error)))?;

@@ -7,7 +7,7 @@ use mesh_xds_api::{
     envoy::{
         config::{
             cluster::v3::{Cluster as ProtoCluster, cluster::ClusterProtocolSelection},
-            core::v3::{Http2ProtocolOptions, HttpProtocolOptions as CommonOptions},
+            core::v3::{Http1ProtocolOptions, Http2ProtocolOptions, HttpProtocolOptions as CommonOptions},
         },
         extensions::{
             filters::{
@@ -25,6 +25,7 @@ use mesh_xds_api::{
 use crate::{
     config::{
         error::{At as _, Translated, refuse_field},
+        hcm::{header_case, keepalive},
         value::{enumeration, nonzero_duration, optional_duration, unpack},
     },
     model::{HttpProtocol, PoolOptions},
@@ -54,10 +55,23 @@ supported! {
     envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec {}
     envoy.config.core.v3.HttpProtocolOptions {
         carried: idle_timeout, max_connection_duration, max_headers_count, max_stream_duration,
-            max_requests_per_connection;
+            max_requests_per_connection, max_response_headers_kb;
+        irrelevant: headers_with_underscores_action = "concerns clients";
+    }
+    envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat {
+        carried: proper_case_words, stateful_formatter;
+    }
+    envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat.ProperCaseWords {}
+    envoy.extensions.http.header_formatters.preserve_case.v3.PreserveCaseFormatterConfig {
+        limited: formatter_type_on_envoy_headers = "DEFAULT";
+    }
+    envoy.config.core.v3.KeepaliveSettings {
+        carried: interval, timeout, interval_jitter;
     }
     envoy.config.core.v3.Http1ProtocolOptions {
-        irrelevant: allow_absolute_url = "responses have no URL",
+        carried: header_key_format, send_fully_qualified_url;
+        limited: enable_trailers = "true; of requests those pass that a trailer header announces";
+        irrelevant: ignore_http_11_upgrade = "concerns clients", allow_absolute_url = "responses have no URL",
             use_balsa_parser = "the parser is hyper's",
             allow_custom_methods = "every method is forwarded",
             accept_http_10 = "concerns clients",
@@ -65,8 +79,12 @@ supported! {
             override_stream_error_on_invalid_http_message = "a malformed response ends its connection";
     }
     envoy.config.core.v3.Http2ProtocolOptions {
-        carried: max_concurrent_streams, initial_stream_window_size, initial_connection_window_size;
-        irrelevant: hpack_table_size = "the peer's table is bounded by the protocol's default",
+        carried: max_concurrent_streams, initial_stream_window_size, initial_connection_window_size,
+            connection_keepalive;
+        irrelevant: allow_connect = "concerns clients; a host says itself whether it takes extended CONNECT",
+            stream_reset_burst = "the streams are the proxy's own",
+            stream_reset_rate = "the streams are the proxy's own",
+            hpack_table_size = "the peer's table is bounded by the protocol's default",
             max_outbound_frames = "hyper bounds what it queues",
             max_outbound_control_frames = "hyper bounds what it queues",
             max_consecutive_inbound_frames_with_empty_payload = "hyper bounds what a peer may waste",
@@ -124,6 +142,9 @@ fn extension(value: &HttpProtocolOptions, pool: &mut PoolOptions) -> Translated<
             return refuse_field(format!("http_filters[{i}]"), "no upstream filter but the codec is carried");
         }
     }
+    if let Some((field, options)) = http1_options(value) {
+        http1(options, pool).at("http_protocol_options").at(field)?;
+    }
     let (protocol, field, options) = match &value.upstream_protocol_options {
         Some(UpstreamProtocolOptions::ExplicitHttpConfig(config)) => match &config.protocol_config {
             Some(ProtocolConfig::HttpProtocolOptions(_)) => (HttpProtocol::Http1, "", None),
@@ -150,6 +171,28 @@ fn extension(value: &HttpProtocolOptions, pool: &mut PoolOptions) -> Translated<
     Ok(protocol)
 }
 
+/// The options of HTTP/1, and the field they are in.
+fn http1_options(value: &HttpProtocolOptions) -> Option<(&'static str, &Http1ProtocolOptions)> {
+    match value.upstream_protocol_options.as_ref()? {
+        UpstreamProtocolOptions::ExplicitHttpConfig(config) => match config.protocol_config.as_ref()? {
+            ProtocolConfig::HttpProtocolOptions(options) => Some(("explicit_http_config", options)),
+            _ => None,
+        },
+        UpstreamProtocolOptions::UseDownstreamProtocolConfig(config) => {
+            Some(("use_downstream_protocol_config", config.http_protocol_options.as_ref()?))
+        }
+        UpstreamProtocolOptions::AutoConfig(config) => Some(("auto_config", config.http_protocol_options.as_ref()?)),
+    }
+}
+
+fn http1(value: &Http1ProtocolOptions, pool: &mut PoolOptions) -> Translated<()> {
+    let case = value.header_key_format.as_ref().map(header_case).transpose().at("header_key_format")?;
+    pool.http1_header_case = case.unwrap_or_default();
+    pool.http1_fully_qualified = value.send_fully_qualified_url;
+    pool.http1_trailers = value.enable_trailers;
+    Ok(())
+}
+
 fn is_codec(filter: &HttpFilter) -> bool {
     matches!(&filter.config_type, Some(ConfigType::TypedConfig(config)) if any::is::<UpstreamCodec>(config))
 }
@@ -169,6 +212,11 @@ fn common_options(value: &CommonOptions, pool: &mut PoolOptions) -> Translated<(
         }
         pool.max_headers_count = count;
     }
+    pool.max_response_headers_bytes = match value.max_response_headers_kb {
+        Some(kib @ 1..=8192) => Some(kib * 1024),
+        Some(_) => return refuse_field("max_response_headers_kb", "must be between 1 and 8192"),
+        None => None,
+    };
     Ok(())
 }
 
@@ -185,6 +233,9 @@ fn http2(value: &Http2ProtocolOptions, pool: &mut PoolOptions) -> Translated<()>
     }
     if let Some(window) = value.initial_connection_window_size {
         pool.http2_connection_window = window_size(window, "initial_connection_window_size")?;
+    }
+    if let Some(settings) = &value.connection_keepalive {
+        pool.http2_keepalive = keepalive(settings).at("connection_keepalive")?;
     }
     Ok(())
 }

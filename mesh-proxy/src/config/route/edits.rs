@@ -58,7 +58,8 @@ pub(super) fn edits(message: &impl Edits) -> Translated<HeaderEdits> {
     })
 }
 
-fn added(values: &[HeaderValueOption], field: &str) -> Translated<Vec<HeaderEdit>> {
+/// Header edits of a list.
+pub(in crate::config) fn added(values: &[HeaderValueOption], field: &str) -> Translated<Vec<HeaderEdit>> {
     values.iter().enumerate().map(|(i, value)| edit(value).at(format_args!("{field}[{i}]"))).collect()
 }
 
