@@ -2,6 +2,7 @@
 
 mod chain;
 mod client;
+mod connect;
 mod connection;
 mod continue_gate;
 mod download;

@@ -110,6 +110,7 @@ pub(crate) fn forward(cluster: &str) -> Forward {
         hash_policy: vec![],
         high_priority: false,
         upgrades: vec![],
+        terminates_connect: false,
         metadata_match: None,
     }
 }

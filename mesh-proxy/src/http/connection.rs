@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    error::Error as _,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
@@ -24,9 +23,8 @@ use tokio::{
 use super::{
     chain::HttpChain,
     guard::{
-        Heads, Http1Io, Http2Io,
+        Flooded, Heads, Http1Io, Http2Io,
         http1::{Framing, Violation},
-        http2::Flood,
     },
     manager,
     premature::PrematureResets,
@@ -63,6 +61,8 @@ pub(super) struct Connection {
     head_since: Cell<Option<Instant>>,
     /// HTTP/1: until when the client must take something of the answer.
     pub(super) flush: FlushClock,
+    /// HTTP/2: frames were a flood.
+    flooded: Flooded,
     resets: PrematureResets,
     /// Too many streams were reset: it is dropped.
     doomed: Cell<bool>,
@@ -156,6 +156,7 @@ pub(crate) async fn serve(chain: Rc<HttpChain>, info: Arc<ConnectionInfo>, mut i
         heads: Arc::default(),
         head_since: Cell::new(None),
         flush: FlushClock::default(),
+        flooded: Flooded::default(),
         resets: PrematureResets::default(),
         doomed: Cell::new(false),
         driver: RefCell::default(),
@@ -169,7 +170,7 @@ pub(crate) async fn serve(chain: Rc<HttpChain>, info: Arc<ConnectionInfo>, mut i
         serve_http1(&connection, io, drain).await
     };
     if let Err(e) = result {
-        note_error(&chain, &e);
+        note_error(&connection, &e);
     }
 }
 
@@ -180,12 +181,13 @@ fn longest_life(chain: &HttpChain, started: Instant) -> Option<Instant> {
     Some(started + limit.mul_f64(1.0 + share * chain.model.max_connection_duration_jitter / 100.0))
 }
 
-fn note_error(chain: &HttpChain, error: &hyper::Error) {
-    let io = error.source().and_then(|e| e.downcast_ref::<std::io::Error>());
-    if let Some(flood) = io.and_then(std::io::Error::get_ref).and_then(|e| e.downcast_ref::<Flood>()) {
+fn note_error(connection: &Connection, error: &hyper::Error) {
+    let chain = &connection.chain;
+    let flood = connection.flooded.get();
+    if let Some(flood) = flood {
         chain.worker.stats.counter(&flood.to_string()).inc();
-        chain.stats.cx_protocol_error.inc();
-    } else if error.is_parse() || error.is_parse_too_large() {
+    }
+    if flood.is_some() || error.is_parse() || error.is_parse_too_large() {
         chain.stats.cx_protocol_error.inc();
     }
 }
@@ -269,7 +271,7 @@ async fn serve_http2(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
     }
     let served = connection.clone();
     let service = service_fn(move |request| manager::serve(served.clone(), request));
-    let io = Http2Io::new(io, model.http2_limits);
+    let io = Http2Io::new(io, model.http2_limits, connection.flooded.clone());
     let conn = builder.serve_connection(TokioIo::new(io), service);
     drive(pin!(conn), connection, drain, http2::Connection::graceful_shutdown, true).await
 }

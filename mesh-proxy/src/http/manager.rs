@@ -65,6 +65,8 @@ pub(super) enum Reply {
     Upstream(Box<Response<UpstreamBody>>, Limits),
     /// The upstream changes the protocol.
     Upgraded(Box<Response<UpstreamBody>>, Box<Tunnel>),
+    /// A `CONNECT` that ends here is connected.
+    Connected(Box<Tunnel>),
 }
 
 impl Reply {
@@ -242,6 +244,7 @@ async fn answer(
     let (response, limits, tunnel) = match reply {
         Reply::Local(reply) => (local(&mut stream, *reply), Limits::default(), None),
         Reply::Upstream(response, limits) => (response.map(Source::Upstream), limits, None),
+        Reply::Connected(tunnel) => (Response::new(Source::Local(None)), Limits::default(), Some(tunnel)),
         Reply::Upgraded(response, tunnel) => (response.map(Source::Upstream), Limits::default(), Some(tunnel)),
     };
     let mut tunnel = tunnel;

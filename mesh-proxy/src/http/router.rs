@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Versi
 use smallvec::SmallVec;
 
 use super::{
-    edits,
+    connect, edits,
     failure::{Failed, Reset},
     hash,
     manager::{Reply, Routed, Upgrade},
@@ -81,6 +81,12 @@ pub(super) async fn forward(
     let policy = policy.filter(|p| upgrade.is_none() && admits_request(p, stream));
     hash::make_cookies(&forward.hash_policy, stream);
     let hash = hash::of(&forward.hash_policy, stream);
+    let terminated = |upgrade: &Upgrade| upgrade.kind == "connect" && forward.terminates_connect;
+    if upgrade.as_ref().is_some_and(terminated)
+        && let Some(upgrade) = upgrade
+    {
+        return connect::terminate(stream, cluster, upgrade, &limits, hash).await;
+    }
     let random = stream.chain.worker.random();
     let call = Call { routed, random, forward, cluster, policy, limits, hash, upgrade };
     call.run(stream).await

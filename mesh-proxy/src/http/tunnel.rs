@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 
 use super::{manager::Upgrade, stream::Stream};
 use crate::{
+    dial::UpstreamStream,
     filter::ResponseFlags,
     tcp::copy::{self, Ended, Moved},
     upstream::UpstreamBody,
@@ -16,14 +17,27 @@ use crate::{
 /// Both sides of an upgrade, and how long it may be quiet.
 pub(super) struct Tunnel {
     client: OnUpgrade,
-    host: OnUpgrade,
+    host: Host,
     idle: Option<Duration>,
+}
+
+/// The host's side.
+enum Host {
+    /// After its answer.
+    Upgrade(OnUpgrade),
+    /// A connection of its own.
+    Stream(Box<UpstreamStream>),
 }
 
 impl Tunnel {
     /// The client's side, and the host's side out of its answer.
     pub(super) fn new(upgrade: Upgrade, response: &mut Response<UpstreamBody>, idle: Option<Duration>) -> Self {
-        Self { client: upgrade.client, host: hyper::upgrade::on(response), idle }
+        Self { client: upgrade.client, host: Host::Upgrade(hyper::upgrade::on(response)), idle }
+    }
+
+    /// The client's side, and a connection to the host.
+    pub(super) fn direct(upgrade: Upgrade, host: UpstreamStream, idle: Option<Duration>) -> Self {
+        Self { client: upgrade.client, host: Host::Stream(Box::new(host)), idle }
     }
 
     /// Carries bytes once both sides have their headers. The stream ends with it.
@@ -33,13 +47,21 @@ impl Tunnel {
         let active = stats.cx_upgrades_active.hold();
         tokio::task::spawn_local(async move {
             let _active = active;
-            let Ok((client, host)) = tokio::try_join!(self.client, self.host) else { return };
             let info = &mut stream.info;
-            let ended = copy::both(TokioIo::new(client), TokioIo::new(host), self.idle, |moved| match moved {
+            let count = |moved| match moved {
                 Moved::Forward(n) => info.bytes_received += n as u64,
                 Moved::Back(n) => info.bytes_sent += n as u64,
-            })
-            .await;
+            };
+            let ended = match self.host {
+                Host::Upgrade(host) => {
+                    let Ok((client, host)) = tokio::try_join!(self.client, host) else { return };
+                    copy::both(TokioIo::new(client), TokioIo::new(host), self.idle, count).await
+                }
+                Host::Stream(host) => {
+                    let Ok(client) = self.client.await else { return };
+                    copy::both(TokioIo::new(client), *host, self.idle, count).await
+                }
+            };
             match ended {
                 Ended::Closed => {}
                 Ended::Idle => info.flags.insert(ResponseFlags::STREAM_IDLE_TIMEOUT),

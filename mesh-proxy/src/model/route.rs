@@ -154,6 +154,8 @@ pub struct Forward {
     pub high_priority: bool,
     /// Upgrade types switched on or off for this route.
     pub upgrades: Vec<(String, bool)>,
+    /// `CONNECT` ends here: its bytes go to the cluster as they are (`connect_config`).
+    pub terminates_connect: bool,
     /// Subset selector: `envoy.lb` metadata an endpoint must have.
     pub metadata_match: Option<Metadata>,
 }

@@ -2,7 +2,9 @@
 
 mod http1;
 mod http2;
+mod limits;
 mod listeners;
+mod manager;
 mod tcp;
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
@@ -22,7 +24,7 @@ use super::DataPlane;
 use crate::{
     access_log::LogSinks,
     cluster::ClusterDeps,
-    model::{Action, Address, Cluster, Forward, HttpProtocol, Listener, TerminalFilter},
+    model::{Action, Address, Cluster, Forward, HttpConnectionManager, HttpProtocol, Listener, TerminalFilter},
     state::Snapshot,
     stats::Stats,
     testing,
@@ -100,6 +102,14 @@ pub(super) fn forwarding(edit: impl FnOnce(&mut Forward)) -> Listener {
 /// A listener `l` with one route.
 pub(super) fn routing(action: Action) -> Listener {
     let manager = testing::manager(testing::table(vec![testing::route("/", action)]));
+    testing::listener("l", vec![testing::chain(TerminalFilter::Http(Arc::new(manager)))])
+}
+
+/// As [`forwarding`], with another connection manager.
+pub(super) fn managed(edit: impl FnOnce(&mut HttpConnectionManager)) -> Listener {
+    let to_cluster = testing::route("/", Action::Forward(Box::new(testing::forward("c"))));
+    let mut manager = testing::manager(testing::table(vec![to_cluster]));
+    edit(&mut manager);
     testing::listener("l", vec![testing::chain(TerminalFilter::Http(Arc::new(manager)))])
 }
 

@@ -48,6 +48,10 @@ supported! {
         irrelevant: use_balsa_parser = "the parser is hyper's",
             send_fully_qualified_url = "concerns hosts";
     }
+    envoy.config.core.v3.TypedExtensionConfig {
+        carried: typed_config;
+        irrelevant: name = "a label; the type of typed_config says what it is";
+    }
     envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat {
         carried: proper_case_words, stateful_formatter;
     }

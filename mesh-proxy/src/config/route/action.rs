@@ -73,8 +73,9 @@ supported! {
         carried: name;
     }
     envoy.config.route.v3.RouteAction.UpgradeConfig {
-        carried: upgrade_type, enabled;
+        carried: upgrade_type, enabled, connect_config;
     }
+    envoy.config.route.v3.RouteAction.UpgradeConfig.ConnectConfig {}
     envoy.config.route.v3.RouteAction.MaxStreamDuration {
         carried: max_stream_duration, grpc_timeout_header_max;
     }
@@ -144,6 +145,7 @@ fn forward(value: &RouteAction, defaults: &Defaults<'_>, cx: &Context<'_>) -> Tr
         hash_policy: hash_policies(&value.hash_policy)?,
         high_priority: enumeration::<RoutingPriority>(value.priority, "priority")? == RoutingPriority::High,
         upgrades: upgrades(&value.upgrade_configs)?,
+        terminates_connect: value.upgrade_configs.iter().any(terminates_connect),
         metadata_match: value.metadata_match.as_ref().map(|value| metadata(Some(value))),
     })
 }
@@ -270,9 +272,18 @@ fn hash_policy(value: &ProtoHash) -> Translated<HashPolicy> {
 fn upgrades(values: &[UpgradeConfig]) -> Translated<Vec<(String, bool)>> {
     let one = |(i, value): (usize, &UpgradeConfig)| {
         let kind = required(&value.upgrade_type, "upgrade_type").at(format_args!("upgrade_configs[{i}]"))?;
+        if value.connect_config.is_some() && !kind.eq_ignore_ascii_case("connect") {
+            return refuse_field(format!("upgrade_configs[{i}].connect_config"), "is for upgrade_type CONNECT");
+        }
         Ok((kind.to_ascii_lowercase(), value.enabled.unwrap_or(true)))
     };
     values.iter().enumerate().map(one).collect()
+}
+
+fn terminates_connect(value: &UpgradeConfig) -> bool {
+    value.connect_config.is_some()
+        && value.enabled.unwrap_or(true)
+        && value.upgrade_type.eq_ignore_ascii_case("connect")
 }
 
 fn redirect(value: &RedirectAction) -> Translated<Redirect> {

@@ -1,8 +1,10 @@
 //! The streams under the codecs, with the bytes that pass them looked at.
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
@@ -15,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     http1::{Framing, Seen, Violation},
-    http2::{FloodWatch, Frames},
+    http2::{Flood, FloodWatch, Frames},
 };
 use crate::model::Http2Limits;
 
@@ -118,20 +120,23 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Http1Io<S> {
     }
 }
 
-/// HTTP/2 frames on their way to and from the codec. A flood ends the connection: reading fails with a
-/// [`Flood`](super::http2::Flood).
+/// What the frames of an HTTP/2 connection were a flood of, if they were. The codec keeps no more than the text of an error.
+pub(in crate::http) type Flooded = Rc<Cell<Option<Flood>>>;
+
+/// HTTP/2 frames on their way to and from the codec. A flood ends the connection: reading fails.
 #[derive(Debug)]
 pub(in crate::http) struct Http2Io<S> {
     inner: S,
     inbound: Frames,
     outbound: Frames,
     watch: FloodWatch,
+    flooded: Flooded,
 }
 
 impl<S> Http2Io<S> {
-    pub(in crate::http) fn new(inner: S, limits: Http2Limits) -> Self {
+    pub(in crate::http) fn new(inner: S, limits: Http2Limits, flooded: Flooded) -> Self {
         let watch = FloodWatch::new(limits, Instant::now());
-        Self { inner, inbound: Frames::of_client(), outbound: Frames::of_server(), watch }
+        Self { inner, inbound: Frames::of_client(), outbound: Frames::of_server(), watch, flooded }
     }
 
     fn wrote(&mut self, bytes: &[u8]) {
@@ -152,7 +157,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http2Io<S> {
         let now = Instant::now();
         let Self { inbound, watch, .. } = this;
         let walked = inbound.walk(&buf.filled()[before..], |frame| watch.received(frame, now));
-        Poll::Ready(walked.map_err(io::Error::other))
+        Poll::Ready(walked.map_err(|flood| {
+            this.flooded.set(Some(flood));
+            io::Error::other(flood)
+        }))
     }
 }
 

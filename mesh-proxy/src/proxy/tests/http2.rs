@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use super::{Plane, echo, forwarding, http_server};
 use crate::{model::HttpProtocol, testing};
 
-async fn client(plane: &Plane) -> http2::SendRequest<Full<Bytes>> {
+pub(super) async fn client(plane: &Plane) -> http2::SendRequest<Full<Bytes>> {
     let io = TokioIo::new(plane.connect("l").await);
     let (send, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
     tokio::spawn(connection);
