@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use hyper::{
@@ -23,10 +23,10 @@ use tokio::{
 use super::{
     chain::HttpChain,
     guard::{
-        Flooded, Heads, Http1Io, Http2Io,
+        FramesSeen, Heads, Http1Io, Http2Io,
         http1::{Framing, Violation},
     },
-    manager,
+    headers, manager,
     premature::PrematureResets,
     stream_task::{FlushClock, StreamExec},
 };
@@ -34,7 +34,7 @@ use crate::{
     drain::{DrainWatch, Phase},
     filter::ConnectionInfo,
     listener::io::ServerIo,
-    model::{Codec, HeaderCase},
+    model::{Codec, HeaderCase, HttpConnectionManager, ServerHeader},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -57,12 +57,15 @@ pub(super) struct Connection {
     last_active: Cell<Instant>,
     /// HTTP/1: heads as they arrive.
     heads: Arc<Heads>,
+    http2: bool,
+    /// The head that was arriving took too long.
+    head_timed_out: Cell<bool>,
     /// When the one that is arriving was first seen.
     head_since: Cell<Option<Instant>>,
     /// HTTP/1: until when the client must take something of the answer.
     pub(super) flush: FlushClock,
-    /// HTTP/2: frames were a flood.
-    flooded: Flooded,
+    /// HTTP/2: frames as they arrive.
+    frames: Rc<FramesSeen>,
     resets: PrematureResets,
     /// Too many streams were reset: it is dropped.
     doomed: Cell<bool>,
@@ -97,7 +100,10 @@ impl Connection {
     /// The request head that is arriving must be complete by then.
     fn head_limit(&self, now: Instant) -> Option<Instant> {
         let limit = nonzero(self.chain.model.request_headers_timeout)?;
-        if self.active.get() > 0 || !self.heads.is_arriving() {
+        let arriving =
+            if self.http2 { self.frames.is_in_head() } else { self.active.get() == 0 && self.heads.is_arriving() };
+        if !arriving {
+            self.head_since.set(None);
             return None;
         }
         let since = self.head_since.get().unwrap_or(now);
@@ -154,9 +160,11 @@ pub(crate) async fn serve(chain: Rc<HttpChain>, info: Arc<ConnectionInfo>, mut i
         requests: Cell::new(0),
         last_active: Cell::new(Instant::now()),
         heads: Arc::default(),
+        http2,
+        head_timed_out: Cell::new(false),
         head_since: Cell::new(None),
         flush: FlushClock::default(),
-        flooded: Flooded::default(),
+        frames: Rc::default(),
         resets: PrematureResets::default(),
         doomed: Cell::new(false),
         driver: RefCell::default(),
@@ -183,7 +191,7 @@ fn longest_life(chain: &HttpChain, started: Instant) -> Option<Instant> {
 
 fn note_error(connection: &Connection, error: &hyper::Error) {
     let chain = &connection.chain;
-    let flood = connection.flooded.get();
+    let flood = connection.frames.flood();
     if let Some(flood) = flood {
         chain.worker.stats.counter(&flood.to_string()).inc();
     }
@@ -234,15 +242,36 @@ async fn serve_http1(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
     let shut_down = http1::UpgradeableConnection::graceful_shutdown;
     let result = drive(Pin::new(&mut conn), connection, drain, shut_down, false).await;
     if connection.ending.get() || result.is_err() {
-        let parts = conn.into_parts();
-        linger(parts.map(|parts| parts.io.into_inner().into_inner()), model.delayed_close).await;
+        let Some(parts) = conn.into_parts() else { return result };
+        let mut io = parts.io.into_inner().into_inner();
+        if connection.head_timed_out.get() {
+            // A client that is gone needs no answer.
+            let _ = io.write_all(&head_timeout_answer(model, SystemTime::now())).await;
+        }
+        linger(io, model.delayed_close).await;
     }
     result
 }
 
+/// The answer to a request whose head took too long. The codec cannot give it, since there is no request.
+fn head_timeout_answer(model: &HttpConnectionManager, now: SystemTime) -> Vec<u8> {
+    let server = match model.server_header {
+        ServerHeader::PassThrough => String::new(),
+        ServerHeader::Overwrite | ServerHeader::AppendIfAbsent => format!("server: {}\r\n", model.server_name),
+    };
+    format!(
+        "HTTP/1.1 408 Request Timeout\r\ncontent-length: 22\r\ncontent-type: text/plain\r\ndate: {}\r\n{server}connection: \
+         close\r\n\r\nrequest header timeout",
+        headers::date(now)
+    )
+    .into_bytes()
+}
+
 /// Reads what a client still sends, for a while: a socket closed with bytes unread is reset, and the answer lost with it.
-async fn linger(io: Option<ServerIo>, limit: Duration) {
-    let Some(mut io) = io.filter(|_| !limit.is_zero()) else { return };
+async fn linger(mut io: ServerIo, limit: Duration) {
+    if limit.is_zero() {
+        return;
+    }
     let drained = async {
         let _ = io.shutdown().await;
         let mut scratch = [0; 2048];
@@ -271,7 +300,7 @@ async fn serve_http2(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
     }
     let served = connection.clone();
     let service = service_fn(move |request| manager::serve(served.clone(), request));
-    let io = Http2Io::new(io, model.http2_limits, connection.flooded.clone());
+    let io = Http2Io::new(io, model.http2_limits, connection.frames.clone());
     let conn = builder.serve_connection(TokioIo::new(io), service);
     drive(pin!(conn), connection, drain, http2::Connection::graceful_shutdown, true).await
 }
@@ -381,7 +410,7 @@ impl Watch<'_> {
             since + limit
         });
         let life = self.connection.life.filter(|_| !self.connection.ending.get());
-        let head = if self.http2 { None } else { self.connection.head_limit(now) };
+        let head = self.connection.head_limit(now);
         idle.into_iter().chain(life).chain(head).chain(self.connection.flush.deadline()).min()
     }
 
@@ -397,6 +426,7 @@ impl Watch<'_> {
         }
         if connection.head_limit(now).is_some_and(|at| at <= now) {
             stats.cx_header_timeout.inc();
+            connection.head_timed_out.set(true);
             return Act::Drop;
         }
         if connection.active.get() > 0 {

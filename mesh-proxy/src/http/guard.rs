@@ -8,4 +8,4 @@ pub(super) mod http1;
 pub(super) mod http2;
 mod io;
 
-pub(super) use io::{Flooded, Heads, Http1Io, Http2Io};
+pub(super) use io::{FramesSeen, Heads, Http1Io, Http2Io};

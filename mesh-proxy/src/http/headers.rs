@@ -2,10 +2,14 @@
 //!
 //! What concerns the client stands in `client`.
 
+use std::time::SystemTime;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{CONNECTION, SERVER, TE, TRANSFER_ENCODING, UPGRADE, VIA},
 };
+
+use time::OffsetDateTime;
 
 use crate::model::{HttpConnectionManager, ServerHeader};
 
@@ -169,6 +173,15 @@ fn set_server(config: &HttpConnectionManager, headers: &mut HeaderMap) {
     headers.insert(SERVER, name);
 }
 
+/// A time as `date` has it (RFC 9110, section 5.6.7).
+pub(super) fn date(now: SystemTime) -> String {
+    let t = OffsetDateTime::from(now);
+    let (day, month) = (t.weekday().to_string(), t.month().to_string());
+    let (hour, minute, second) = t.to_hms();
+    let (day, month) = (day.get(..3).unwrap_or_default(), month.get(..3).unwrap_or_default());
+    format!("{day}, {:02} {month} {} {hour:02}:{minute:02}:{second:02} GMT", t.day(), t.year())
+}
+
 /// `%PROTOCOL%` of a version.
 pub(super) fn protocol(version: Version) -> &'static str {
     match version {
@@ -182,7 +195,7 @@ pub(super) fn protocol(version: Version) -> &'static str {
 mod tests {
     use http::HeaderMap;
 
-    use super::{remove_hop_by_hop, request_id, trim_ows, upgrade_type};
+    use super::{date, remove_hop_by_hop, request_id, trim_ows, upgrade_type};
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -215,6 +228,12 @@ mod tests {
         assert_eq!(upgrade_type(&h).as_deref(), Some("websocket"));
         remove_hop_by_hop(&mut h, true);
         assert_eq!(h, headers(&[("connection", "upgrade"), ("upgrade", "WebSocket")]));
+    }
+
+    #[test]
+    fn the_date_of_rfc_9110() {
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(784_111_777);
+        assert_eq!(date(at), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 
     #[test]

@@ -120,8 +120,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Http1Io<S> {
     }
 }
 
-/// What the frames of an HTTP/2 connection were a flood of, if they were. The codec keeps no more than the text of an error.
-pub(in crate::http) type Flooded = Rc<Cell<Option<Flood>>>;
+/// What was seen of the frames of an HTTP/2 connection.
+#[derive(Debug, Default)]
+pub(in crate::http) struct FramesSeen {
+    flood: Cell<Option<Flood>>,
+    in_head: Cell<bool>,
+}
+
+impl FramesSeen {
+    /// What they were a flood of, if they were. The codec keeps no more than the text of an error.
+    pub(in crate::http) fn flood(&self) -> Option<Flood> {
+        self.flood.get()
+    }
+
+    /// The fields of a request have begun to arrive and are not complete. Nothing else can arrive meanwhile.
+    pub(in crate::http) fn is_in_head(&self) -> bool {
+        self.in_head.get()
+    }
+}
 
 /// HTTP/2 frames on their way to and from the codec. A flood ends the connection: reading fails.
 #[derive(Debug)]
@@ -130,13 +146,13 @@ pub(in crate::http) struct Http2Io<S> {
     inbound: Frames,
     outbound: Frames,
     watch: FloodWatch,
-    flooded: Flooded,
+    seen: Rc<FramesSeen>,
 }
 
 impl<S> Http2Io<S> {
-    pub(in crate::http) fn new(inner: S, limits: Http2Limits, flooded: Flooded) -> Self {
+    pub(in crate::http) fn new(inner: S, limits: Http2Limits, seen: Rc<FramesSeen>) -> Self {
         let watch = FloodWatch::new(limits, Instant::now());
-        Self { inner, inbound: Frames::of_client(), outbound: Frames::of_server(), watch, flooded }
+        Self { inner, inbound: Frames::of_client(), outbound: Frames::of_server(), watch, seen }
     }
 
     fn wrote(&mut self, bytes: &[u8]) {
@@ -157,8 +173,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http2Io<S> {
         let now = Instant::now();
         let Self { inbound, watch, .. } = this;
         let walked = inbound.walk(&buf.filled()[before..], |frame| watch.received(frame, now));
+        this.seen.in_head.set(inbound.is_in_field_block());
         Poll::Ready(walked.map_err(|flood| {
-            this.flooded.set(Some(flood));
+            this.seen.flood.set(Some(flood));
             io::Error::other(flood)
         }))
     }

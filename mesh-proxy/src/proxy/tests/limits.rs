@@ -108,6 +108,25 @@ async fn continuations_without_end_are_ended() {
 }
 
 #[tokio::test]
+async fn a_slow_field_block_ends_its_connection() {
+    let limit = managed(|m| m.request_headers_timeout = Duration::from_millis(100));
+    let plane = Plane::start(vec![limit], vec![]).await;
+    for first in [frame(HEADERS, 0, 1, REQUEST), frame(HEADERS, END_HEADERS, 1, REQUEST)[..11].to_vec()] {
+        let mut socket = http2(&plane).await;
+        socket.write_all(&first).await.unwrap();
+        let mut seen = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut seen)).await;
+        assert!(closed.is_ok(), "{first:?}");
+    }
+    plane.until("http.test.downstream_rq_header_timeout", 2).await;
+    // One that asks for nothing yet is left alone.
+    let idle = http2(&plane).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(plane.stat("http.test.downstream_cx_active"), 1);
+    drop(idle);
+}
+
+#[tokio::test]
 async fn streams_that_are_only_reset_end_their_connection() {
     let upstream = http_server(|_| async {
         tokio::time::sleep(Duration::from_secs(30)).await;

@@ -8,6 +8,7 @@ pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 
 pub(super) const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
 const HEAD: usize = 9;
@@ -39,17 +40,24 @@ pub(in crate::http) struct Frames {
     skip: usize,
     head: [u8; HEAD + 1],
     have: usize,
+    /// The last frame is of a field block, and whether it ends the block.
+    block: Option<bool>,
 }
 
 impl Frames {
     /// From a client, from its preface on.
     pub(in crate::http) fn of_client() -> Self {
-        Self { skip: PREFACE, head: [0; HEAD + 1], have: 0 }
+        Self { skip: PREFACE, head: [0; HEAD + 1], have: 0, block: None }
     }
 
     /// From a server.
     pub(in crate::http) fn of_server() -> Self {
         Self { skip: 0, ..Self::of_client() }
+    }
+
+    /// A field block has begun and is not complete (RFC 9113, section 4.3).
+    pub(in crate::http) fn is_in_field_block(&self) -> bool {
+        self.block.is_some_and(|ends| !ends || self.skip > 0)
     }
 
     /// Calls `each` for each frame whose head is complete with `bytes`, until it fails.
@@ -78,6 +86,8 @@ impl Frames {
                 let frame = self.frame();
                 self.skip = frame.len as usize - (self.have - HEAD);
                 self.have = 0;
+                let of_block = matches!(frame.kind, HEADERS | CONTINUATION);
+                self.block = of_block.then_some(frame.flags & END_HEADERS != 0);
                 each(frame)?;
             }
         }

@@ -47,6 +47,22 @@ fn frames_are_found_however_they_are_cut() {
 }
 
 #[test]
+fn a_field_block_is_followed_to_its_end() {
+    let mut frames = Frames::of_server();
+    let mut walk = |bytes: &[u8]| {
+        frames.walk(bytes, |_| Ok::<(), Flood>(())).unwrap();
+        frames.is_in_field_block()
+    };
+    let whole = frame(1, 4, 1, b"headers");
+    assert!(!walk(&frame(4, 0, 0, &[])));
+    assert!(walk(&whole[..12]));
+    assert!(!walk(&whole[12..]));
+    assert!(walk(&frame(1, 0, 3, b"headers")));
+    assert!(walk(&frame(9, 0, 3, b"more")));
+    assert!(!walk(&frame(9, 4, 3, b"end")));
+}
+
+#[test]
 fn each_flood_is_named() {
     let now = Instant::now();
     let watch = || FloodWatch::new(Http2Limits::default(), now);
