@@ -311,7 +311,26 @@ fn send(listener: SocketAddr, request: &str) -> String {
 }
 
 /// Where we do otherwise than Envoy, and why.
-const DIFFERENCES: &[(&str, &str)] = &[];
+const DIFFERENCES: &[(&str, &str)] = &[
+    ("edge-mapped/0", MAPPED),
+    ("edge-mapped/1", MAPPED),
+    ("edge-mapped/2", MAPPED),
+    ("edge-mapped/3", MAPPED),
+    ("edge-mapped/4", MAPPED),
+    ("http10-refused/0", "the answer has the version of the request; Envoy's codec writes 1.1"),
+    ("http10/0", "in HTTP/1.0 a connection closes without being told to"),
+    ("max-headers/0", "the codec answers, without a body"),
+    ("no-route/1", "an empty answer to HEAD has the length that it would have for GET"),
+];
+
+const MAPPED: &str = "Envoy writes its own address for a client on the loopback, and does not map that";
+
+/// What Envoy puts into `x-forwarded-for` for the only hop.
+fn envoys_own_address(cases: &[Case], outcomes: &[Vec<String>]) -> String {
+    let edge = cases.iter().position(|case| case.name == "edge").expect("it is a case");
+    let value = outcomes[edge][0].split("(\"x-forwarded-for\", \"").nth(1).expect("it is there");
+    value.split('"').next().unwrap_or_default().to_owned()
+}
 
 #[test]
 fn as_envoy() {
@@ -320,6 +339,10 @@ fn as_envoy() {
         let envoys = scope.spawn(|| run(Kind::Envoy, &cases));
         (run(Kind::Mesh, &cases), envoys.join().expect("Envoy's run ends"))
     });
+    // For a client on the loopback Envoy writes its own address.
+    let own = envoys_own_address(&cases, &envoys);
+    let envoys: Vec<Vec<String>> =
+        envoys.iter().map(|all| all.iter().map(|text| text.replace(&own, "127.0.0.1")).collect()).collect();
     let mut found = Vec::new();
     for ((case, ours), envoys) in cases.iter().zip(&ours).zip(&envoys) {
         for (i, (ours, envoys)) in ours.iter().zip(envoys).enumerate() {

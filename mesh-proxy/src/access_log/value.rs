@@ -116,7 +116,7 @@ fn plain_value(plain: Plain, info: &StreamInfo) -> Value<'_> {
         Plain::FilterChainName => Value::text_if_any(&info.connection.filter_chain),
         Plain::ServerName => Value::text(info.connection.sni.as_deref()),
         Plain::LocalReplyBody => {
-            Value::text_if_any(info.local_reply_body.as_deref().and_then(|b| std::str::from_utf8(b).ok()).unwrap_or(""))
+            Value::text(info.local_reply_body.as_deref().and_then(|body| std::str::from_utf8(body).ok()))
         }
         Plain::ConnectionId => Value::Number(info.connection.id),
     }

@@ -52,10 +52,11 @@ supported! {
             preserve_external_request_id, always_set_request_id_in_response, forward_client_cert_details,
             set_current_client_cert_details, upgrade_configs, normalize_path, merge_slashes, strip_any_host_port,
             tracing, path_with_escaped_slashes_action, strip_matching_host_port, strip_trailing_host_dot,
-            append_x_forwarded_port, represent_ipv4_remote_address_as_ipv4_mapped_ipv6, internal_address_config,
+            append_x_forwarded_port, represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
             original_ip_detection_extensions, local_reply_config, stream_flush_timeout, access_log_options,
             flush_access_log_on_new_request, proxy_100_continue, delayed_close_timeout;
         limited: add_user_agent = "false",
+            internal_address_config = "any; headers that steer retries and timeouts are not taken from internal clients either",
             stream_error_on_invalid_http_message = "false",
             request_id_extension = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
         irrelevant: http3_protocol_options = "HTTP/3 is not served, and codec_type HTTP3 is refused",

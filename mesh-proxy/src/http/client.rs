@@ -41,6 +41,12 @@ pub(super) fn sanitize(
     info: &mut StreamInfo,
     random: impl FnOnce() -> u128,
 ) -> Result<(), LocalReply> {
+    if headers.get_all(X_FORWARDED_FOR).iter().nth(1).is_some() {
+        let all: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+        if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b","[..])) {
+            headers.insert(X_FORWARDED_FOR, joined);
+        }
+    }
     let client = if config.use_remote_address {
         Some(from_connection(config, connection, headers))
     } else {
@@ -53,10 +59,11 @@ pub(super) fn sanitize(
     if !headers.contains_key(X_FORWARDED_PROTO) {
         set_proto(connection, headers);
     }
+    if headers.keys().any(is_internal_only) {
+        remove_internal(headers, internal);
+    }
     if internal {
         headers.insert(INTERNAL, HeaderValue::from_static("true"));
-    } else if headers.keys().any(is_internal_only) {
-        remove_internal(headers);
     }
     if edge && let Ok(address) = HeaderValue::try_from(client.ip().to_canonical().to_string()) {
         headers.insert(EXTERNAL_ADDRESS, address);

@@ -40,7 +40,7 @@ fn grpc_response(reply: LocalReply) -> Response<Option<Bytes>> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let code = reply.grpc_status.unwrap_or_else(|| grpc_code(reply.status));
     headers.insert(GRPC_STATUS, HeaderValue::from(code));
-    if let Some(message) = percent_encoded(&reply.body) {
+    if let Some(message) = percent_encoded(reply.body.trim_ascii_end()) {
         headers.insert(GRPC_MESSAGE, message);
     }
     response

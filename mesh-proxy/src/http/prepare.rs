@@ -111,22 +111,26 @@ fn bad_request(details: &'static str) -> LocalReply {
     LocalReply::new(StatusCode::BAD_REQUEST, details, "")
 }
 
+/// A refusal that Envoy leaves to its codec, with the text of its status.
+fn codec_error(status: StatusCode, details: &'static str) -> LocalReply {
+    let text = status.canonical_reason().unwrap_or_default();
+    LocalReply::new(status, details, text).with_flags(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR)
+}
+
 /// A request that another hop could take for another one ends its connection.
 fn framing(stream: &mut Stream) -> Result<(), LocalReply> {
-    let refuse = |details| bad_request(details).with_flags(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR);
     let headers = &stream.request.headers;
     if stream.request.version == Version::HTTP_2 {
         // The codec compares the body with the first length only.
         return if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
-            Err(refuse("http2.violation.of.messaging.rule"))
+            Err(codec_error(StatusCode::BAD_REQUEST, "http2.violation.of.messaging.rule"))
         } else {
             Ok(())
         };
     }
     if let Some(violation) = stream.connection.next_head() {
         stream.connection.ending.set(true);
-        let reply = LocalReply::new(violation.status(), violation.details(), "");
-        return Err(reply.with_flags(ResponseFlags::DOWNSTREAM_PROTOCOL_ERROR));
+        return Err(codec_error(violation.status(), violation.details()));
     }
     // Seen by the codec alone: a transfer coding in HTTP/1.0 was refused there.
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
@@ -139,10 +143,10 @@ fn framing(stream: &mut Stream) -> Result<(), LocalReply> {
 fn line(model: &HttpConnectionManager, request: &request::Parts) -> Result<(), LocalReply> {
     let http1 = request.version != Version::HTTP_2;
     if http1 && !model.http1.allow_custom_methods && !METHODS.contains(&request.method.as_str()) {
-        return Err(bad_request("http1.codec_error"));
+        return Err(codec_error(StatusCode::BAD_REQUEST, "http1.codec_error"));
     }
     if http1 && request.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
-        return Err(bad_request("http1.codec_error"));
+        return Err(codec_error(StatusCode::BAD_REQUEST, "http1.codec_error"));
     }
     let path = target::path(request);
     if (path == "*" && request.method != Method::OPTIONS) || !path.is_ascii() {
@@ -164,7 +168,7 @@ fn authority(model: &HttpConnectionManager, request: &mut request::Parts) -> Res
     }
     if request.version < Version::HTTP_11 {
         if !model.http1.accept_http_10 {
-            return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "low_version", ""));
+            return Err(LocalReply::new(StatusCode::UPGRADE_REQUIRED, "low_version", "Upgrade Required"));
         }
         if target::authority(request).is_empty() {
             target::set_authority(request, &model.http1.default_host_for_http_10);
@@ -248,7 +252,7 @@ fn underscores(model: &HttpConnectionManager, request: &mut request::Parts) -> R
         return Ok(());
     }
     if model.underscores == Underscores::Reject {
-        return Err(bad_request("unexpected_underscore"));
+        return Err(codec_error(StatusCode::BAD_REQUEST, "http.unexpected_underscore"));
     }
     let named: Vec<_> = request.headers.keys().filter(|name| name.as_str().contains('_')).cloned().collect();
     for name in named {

@@ -14,12 +14,13 @@ use crate::{
 
 const CONNECT: &str = "connect";
 
-/// HTTP/1.1: one `cookie` header (RFC 9113, section 8.2.3), a length where a body is expected (RFC 9110, section 8.6), and
+/// HTTP/1.1: one `cookie` header (RFC 9113, section 8.2.3), a length where a body could be (RFC 9110, section 8.6), and
 /// what the cluster's options say.
 pub(super) fn for_http1(request: &mut Request<Body>, stream: &Stream, pool: &PoolOptions, scheme: &str) {
     join_cookies(request);
-    let expects_body = matches!(*request.method(), Method::POST | Method::PUT | Method::PATCH);
-    if expects_body && matches!(request.body(), Body::Empty) && !request.headers().contains_key(CONTENT_LENGTH) {
+    let bodiless =
+        matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT);
+    if !bodiless && matches!(request.body(), Body::Empty) && !request.headers().contains_key(CONTENT_LENGTH) {
         request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     if pool.http1_fully_qualified && request.method() != Method::CONNECT {

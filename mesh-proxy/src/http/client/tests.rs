@@ -60,21 +60,21 @@ fn an_edge_says_where_the_request_came_from() {
 }
 
 #[test]
-fn internal_clients_may_steer() {
-    let steer = [("x-envoy-max-retries", "9")];
+fn internal_clients_may_say_more() {
+    let steer = [("x-envoy-max-retries", "9"), ("x-envoy-force-trace", "1")];
     let edge = |c: &mut HttpConnectionManager| {
         c.use_remote_address = true;
         internal(c);
     };
     let (headers, _) = sanitized(edge, &steer);
-    assert_eq!(headers["x-envoy-max-retries"], "9");
+    assert!(headers.contains_key("x-envoy-force-trace") && !headers.contains_key("x-envoy-max-retries"));
     assert_eq!(headers["x-envoy-internal"], "true");
     assert!(!headers.contains_key("x-envoy-external-address"));
     // Someone stands between, so that nothing is known about who sent it.
-    let (headers, _) = sanitized(edge, &[("x-envoy-max-retries", "9"), ("x-forwarded-for", "10.1.1.1")]);
-    assert!(!headers.contains_key("x-envoy-max-retries") && !headers.contains_key("x-envoy-internal"));
+    let (headers, _) = sanitized(edge, &[("x-envoy-force-trace", "1"), ("x-forwarded-for", "10.1.1.1")]);
+    assert!(!headers.contains_key("x-envoy-force-trace") && !headers.contains_key("x-envoy-internal"));
     // Not an edge: one address of XFF counts.
-    let (headers, client) = sanitized(internal, &[("x-envoy-max-retries", "9"), ("x-forwarded-for", "10.1.1.1")]);
+    let (headers, client) = sanitized(internal, &[("x-forwarded-for", "10.1.1.1")]);
     assert_eq!(client.as_deref(), Ok("10.1.1.1"));
     assert_eq!(headers["x-envoy-internal"], "true");
     let (headers, _) = sanitized(internal, &[("x-forwarded-for", "10.1.1.1, 10.1.1.2"), ("x-envoy-internal", "true")]);
