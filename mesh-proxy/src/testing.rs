@@ -46,6 +46,7 @@ pub(crate) fn manager(routes: RouteTable) -> HttpConnectionManager {
         strip_port: StripPort::None,
         strip_trailing_host_dot: false,
         underscores: Underscores::Allow,
+        scheme: None,
         append_x_forwarded_port: false,
         map_ipv4: false,
         internal_addresses: None,

@@ -122,6 +122,7 @@ fn clients() -> Vec<Case> {
             json!({ "use_remote_address": true, "xff_num_trusted_hops": 1, "append_x_forwarded_port": true }),
             &requests,
         ),
+        gets("scheme", json!({ "scheme_header_transformation": { "scheme_to_overwrite": "https" } }), &requests),
         gets("edge-skip", json!({ "use_remote_address": true, "skip_xff_append": true }), &requests),
         gets(
             "edge-mapped",
@@ -254,6 +255,7 @@ fn bootstrap(recorder: SocketAddr, cases: &[Case]) -> Value {
     let mut whole = forwarding(recorder, |_| {});
     let listeners = cases.iter().map(|case| {
         let mut one = forwarding(recorder, |manager| {
+            manager["delayed_close_timeout"] = json!("0.05s");
             for (field, value) in case.manager.as_object().expect("an object") {
                 manager[field] = value.clone();
             }

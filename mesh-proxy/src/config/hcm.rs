@@ -6,6 +6,7 @@ mod replies;
 
 use std::{sync::Arc, time::Duration};
 
+use mesh_xds_api::envoy::config::core::v3::{SchemeHeaderTransformation, scheme_header_transformation::Transformation};
 use mesh_xds_api::{
     TypeUrl, any,
     envoy::extensions::{
@@ -53,7 +54,7 @@ supported! {
             set_current_client_cert_details, upgrade_configs, normalize_path, merge_slashes, strip_any_host_port,
             tracing, path_with_escaped_slashes_action, strip_matching_host_port, strip_trailing_host_dot,
             append_x_forwarded_port, represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
-            original_ip_detection_extensions, local_reply_config, stream_flush_timeout, access_log_options,
+            original_ip_detection_extensions, local_reply_config, scheme_header_transformation, stream_flush_timeout, access_log_options,
             flush_access_log_on_new_request, proxy_100_continue, delayed_close_timeout;
         limited: add_user_agent = "false",
             internal_address_config = "any; headers that steer retries and timeouts are not taken from internal clients either",
@@ -92,6 +93,9 @@ supported! {
     }
     envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig {
         carried: upgrade_type, enabled;
+    }
+    envoy.config.core.v3.SchemeHeaderTransformation {
+        carried: scheme_to_overwrite;
     }
     envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.HcmAccessLogOptions {
         carried: flush_access_log_on_new_request;
@@ -199,6 +203,7 @@ fn plain(value: &ProtoManager, stat_prefix: String, routes: RouteSource) -> Tran
         strip_port: strip_port(value)?,
         strip_trailing_host_dot: value.strip_trailing_host_dot,
         underscores: Underscores::Allow,
+        scheme: value.scheme_header_transformation.as_ref().map(scheme).transpose()?,
         append_x_forwarded_port: value.append_x_forwarded_port,
         map_ipv4: value.represent_ipv4_remote_address_as_ipv4_mapped_ipv6,
         internal_addresses: None,
@@ -250,6 +255,14 @@ fn escaped_slashes(value: i32) -> Translated<EscapedSlashes> {
         PathWithEscapedSlashesAction::UnescapeAndRedirect => EscapedSlashes::UnescapeAndRedirect,
         PathWithEscapedSlashesAction::UnescapeAndForward => EscapedSlashes::UnescapeAndForward,
     })
+}
+
+fn scheme(value: &SchemeHeaderTransformation) -> Translated<&'static str> {
+    match &value.transformation {
+        Some(Transformation::SchemeToOverwrite(scheme)) if scheme == "http" => Ok("http"),
+        Some(Transformation::SchemeToOverwrite(scheme)) if scheme == "https" => Ok("https"),
+        _ => refuse_field("scheme_header_transformation.scheme_to_overwrite", "must be http or https"),
+    }
 }
 
 fn strip_port(value: &ProtoManager) -> Translated<StripPort> {

@@ -59,6 +59,9 @@ pub(super) fn sanitize(
     if !headers.contains_key(X_FORWARDED_PROTO) {
         set_proto(connection, headers);
     }
+    if let Some(scheme) = config.scheme {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
+    }
     if headers.keys().any(is_internal_only) {
         remove_internal(headers, internal);
     }

@@ -43,6 +43,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 50;
 
+/// Bytes of an answer that are held for a stream whose client gives no window, once for each stream that it may open.
+const SEND_BUFFER: usize = 128 << 10;
+
 /// Longest wait for a client to end an HTTP/2 connection after it was told to.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -290,6 +293,7 @@ async fn serve_http2(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
         .initial_stream_window_size(model.http2_stream_window)
         .initial_connection_window_size(model.http2_connection_window)
         .max_header_list_size(model.max_request_headers_bytes)
+        .max_send_buf_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS);
     if model.http2_allow_connect {
         builder.enable_connect_protocol();

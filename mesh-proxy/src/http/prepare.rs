@@ -12,7 +12,7 @@ use http::{
 };
 use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
-use super::{client, headers, manager::Upgrade, path, rewrite, stream::Stream, target};
+use super::{client, guard::http1::Violation, headers, manager::Upgrade, path, rewrite, stream::Stream, target};
 use crate::{
     filter::{LocalReply, ResponseFlags},
     model::{EscapedSlashes, HttpConnectionManager, StripPort, Underscores},
@@ -130,7 +130,10 @@ fn framing(stream: &mut Stream) -> Result<(), LocalReply> {
     }
     if let Some(violation) = stream.connection.next_head() {
         stream.connection.ending.set(true);
-        return Err(codec_error(violation.status(), violation.details()));
+        return Err(match violation {
+            Violation::Fragment => bad_request(violation.details()),
+            _ => codec_error(violation.status(), violation.details()),
+        });
     }
     // Seen by the codec alone: a transfer coding in HTTP/1.0 was refused there.
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {

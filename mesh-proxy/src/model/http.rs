@@ -64,6 +64,8 @@ pub struct HttpConnectionManager {
     pub strip_trailing_host_dot: bool,
     /// Request headers with underscores in their names.
     pub underscores: Underscores,
+    /// `:scheme` and `x-forwarded-proto` of all requests, `http` or `https`; `None` = as they come.
+    pub scheme: Option<&'static str>,
     /// `x-forwarded-port` is set.
     pub append_x_forwarded_port: bool,
     /// IPv4 addresses stand in XFF as IPv6 addresses (`::ffff:a.b.c.d`).

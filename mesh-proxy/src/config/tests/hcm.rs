@@ -117,7 +117,14 @@ fn refused_by_name() {
         ),
         ("original_ip_detection_extensions: [{name: x}]", ".original_ip_detection_extensions[0].typed_config: "),
         ("http_protocol_options: {header_key_format: {}}", ".http_protocol_options.header_key_format: one of"),
-        ("scheme_header_transformation: {match_upstream: true}", ".scheme_header_transformation: is not carried"),
+        (
+            "scheme_header_transformation: {match_upstream: true}",
+            ".scheme_header_transformation.match_upstream: is not carried",
+        ),
+        (
+            "scheme_header_transformation: {scheme_to_overwrite: ftp}",
+            ".scheme_header_transformation.scheme_to_overwrite",
+        ),
     ] {
         let routes = if fields.starts_with("scoped") { "" } else { "route_config: {}, " };
         let found = refused(with_manager(&format!("{routes}{fields}")));
