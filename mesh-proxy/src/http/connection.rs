@@ -100,6 +100,22 @@ impl Connection {
         self.heads.is_opaque()
     }
 
+    /// By then the client must have taken something of the answers that wait for it: those that the codec holds, which no
+    /// stream watches any more, or that of HTTP/1.
+    fn flush_limit(&self) -> Option<Instant> {
+        if !self.http2 {
+            return self.flush.deadline();
+        }
+        let model = &self.chain.model;
+        let limit = nonzero(model.stream_flush_timeout.unwrap_or(model.stream_idle_timeout))?;
+        let (open, moved) = self.frames.open();
+        if open <= self.active.get() as usize {
+            return None;
+        }
+        let ended = self.last_active.get();
+        Some(moved.map_or(ended, |moved| moved.max(ended)) + limit)
+    }
+
     /// The request head that is arriving must be complete by then.
     fn head_limit(&self, now: Instant) -> Option<Instant> {
         let limit = nonzero(self.chain.model.request_headers_timeout)?;
@@ -128,9 +144,10 @@ impl Connection {
         if self.resets.stream_ends(premature) {
             self.chain.stats.rq_too_many_premature_resets.inc();
             self.doomed.set(true);
-            if let Some(driver) = self.driver.borrow_mut().take() {
-                driver.wake();
-            }
+        }
+        // What the codec still holds of the answer has a limit of its own, which is the connection's to watch.
+        if let Some(driver) = &*self.driver.borrow() {
+            driver.wake_by_ref();
         }
     }
 }
@@ -415,7 +432,7 @@ impl Watch<'_> {
         });
         let life = self.connection.life.filter(|_| !self.connection.ending.get());
         let head = self.connection.head_limit(now);
-        idle.into_iter().chain(life).chain(head).chain(self.connection.flush.deadline()).min()
+        idle.into_iter().chain(life).chain(head).chain(self.connection.flush_limit()).min()
     }
 
     fn reached(&mut self, now: Instant) -> Act {
@@ -424,7 +441,7 @@ impl Watch<'_> {
         }
         let (connection, stats) = (self.connection, &self.connection.chain.stats);
         connection.ending.set(true);
-        if connection.flush.deadline().is_some_and(|at| at <= now) {
+        if connection.flush_limit().is_some_and(|at| at <= now) {
             stats.rq_idle_timeout.inc();
             return Act::Drop;
         }

@@ -107,7 +107,32 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use http::HeaderMap;
+
+    use super::{apply, base64};
+    use crate::{filter::TlsInfo, model::ClientCertForwarding, testing};
+
+    #[test]
+    fn what_is_asked_for_is_told() {
+        let mut config = testing::manager(testing::table(vec![]));
+        config.forward_client_cert = ClientCertForwarding::SanitizeSet;
+        (config.xfcc_subject, config.xfcc_issuer, config.xfcc_uri) = (true, true, true);
+        let tls = TlsInfo {
+            peer_chain: vec![vec![0].into()],
+            peer_subject: "CN=\"a\"".into(),
+            peer_issuer: "CN=ca,O=x".into(),
+            peer_fingerprint: "ab".into(),
+            peer_uris: vec!["spiffe://td/a".into()],
+            ..TlsInfo::default()
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-client-cert", "forged".parse().unwrap());
+        apply(&config, Some(&tls), &mut headers);
+        let expected = r#"Hash=ab;Subject="CN=\"a\"";Issuer="CN=ca,O=x";URI=spiffe://td/a"#;
+        assert_eq!(headers["x-forwarded-client-cert"], expected);
+        apply(&config, None, &mut headers);
+        assert!(headers.is_empty());
+    }
 
     #[test]
     fn base64_of_rfc_4648() {

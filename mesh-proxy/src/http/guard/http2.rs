@@ -12,7 +12,10 @@
 
 mod frames;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 pub(super) use frames::Frames;
 use frames::{CONTINUATION, DATA, END_STREAM, FrameHead, HEADERS, PRIORITY, RST_STREAM, WINDOW_UPDATE};
@@ -50,6 +53,10 @@ pub(in crate::http) struct FloodWatch {
     window_updates: u64,
     data_sent: u64,
     resets: Bucket,
+    /// Streams whose answer is not written to its end.
+    open: HashSet<u32>,
+    /// When a part of an answer was last written, or a stream opened.
+    moved: Instant,
 }
 
 /// A token bucket.
@@ -71,13 +78,30 @@ impl FloodWatch {
             window_updates: 0,
             data_sent: 0,
             resets: Bucket { tokens: limits.reset_burst, filled: now },
+            open: HashSet::new(),
+            moved: now,
         }
     }
 
+    /// Streams whose answer is not written to its end.
+    pub(in crate::http) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// When a part of an answer was last written, or a stream opened.
+    pub(in crate::http) fn moved(&self) -> Instant {
+        self.moved
+    }
+
     /// A frame was sent to the client.
-    pub(in crate::http) fn sent(&mut self, frame: FrameHead) {
+    pub(in crate::http) fn sent(&mut self, frame: FrameHead, now: Instant) {
         if frame.kind == DATA {
             self.data_sent += 1;
+            self.moved = now;
+        }
+        let ends = matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0;
+        if ends || frame.kind == RST_STREAM {
+            self.open.remove(&frame.stream);
         }
     }
 
@@ -87,7 +111,7 @@ impl FloodWatch {
     /// The limit that it passes; the connection is to be closed.
     pub(in crate::http) fn received(&mut self, frame: FrameHead, now: Instant) -> Result<(), Flood> {
         match frame.kind {
-            DATA | HEADERS | CONTINUATION => self.payload(frame),
+            DATA | HEADERS | CONTINUATION => self.payload(frame, now),
             PRIORITY => {
                 self.priorities += 1;
                 let allowed = u64::from(self.limits.priority_per_stream).saturating_mul(1 + self.streams);
@@ -99,15 +123,20 @@ impl FloodWatch {
                 let allowed = FREE_WINDOW_UPDATES.saturating_add(2 * self.streams.saturating_add(per_data));
                 check(self.window_updates <= allowed, Flood::WindowUpdate)
             }
-            RST_STREAM => check(self.resets.take(&self.limits, now), Flood::Resets),
+            RST_STREAM => {
+                self.open.remove(&frame.stream);
+                check(self.resets.take(&self.limits, now), Flood::Resets)
+            }
             _ => Ok(()),
         }
     }
 
-    fn payload(&mut self, frame: FrameHead) -> Result<(), Flood> {
+    fn payload(&mut self, frame: FrameHead, now: Instant) -> Result<(), Flood> {
         if frame.kind == HEADERS && frame.stream > self.last_stream {
             self.last_stream = frame.stream;
             self.streams += 1;
+            self.open.insert(frame.stream);
+            self.moved = now;
         }
         self.empty = if frame.is_empty() && frame.flags & END_STREAM == 0 { self.empty + 1 } else { 0 };
         check(self.empty <= self.limits.empty_frames, Flood::EmptyFrames)

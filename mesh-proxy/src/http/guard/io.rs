@@ -125,12 +125,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Http1Io<S> {
 pub(in crate::http) struct FramesSeen {
     flood: Cell<Option<Flood>>,
     in_head: Cell<bool>,
+    open: Cell<usize>,
+    moved: Cell<Option<Instant>>,
 }
 
 impl FramesSeen {
     /// What they were a flood of, if they were. The codec keeps no more than the text of an error.
     pub(in crate::http) fn flood(&self) -> Option<Flood> {
         self.flood.get()
+    }
+
+    /// Streams whose answer is not written to its end, and when something of one was last written.
+    pub(in crate::http) fn open(&self) -> (usize, Option<Instant>) {
+        (self.open.get(), self.moved.get())
     }
 
     /// The fields of a request have begun to arrive and are not complete. Nothing else can arrive meanwhile.
@@ -155,13 +162,19 @@ impl<S> Http2Io<S> {
         Self { inner, inbound: Frames::of_client(), outbound: Frames::of_server(), watch, seen }
     }
 
-    fn wrote(&mut self, bytes: &[u8]) {
+    fn wrote(&mut self, bytes: &[u8], now: Instant) {
         let Self { outbound, watch, .. } = self;
         let counted = outbound.walk(bytes, |frame| {
-            watch.sent(frame);
+            watch.sent(frame, now);
             Ok::<(), std::convert::Infallible>(())
         });
         let Ok(()) = counted;
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.seen.open.set(self.watch.open());
+        self.seen.moved.set(Some(self.watch.moved()));
     }
 }
 
@@ -174,6 +187,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http2Io<S> {
         let Self { inbound, watch, .. } = this;
         let walked = inbound.walk(&buf.filled()[before..], |frame| watch.received(frame, now));
         this.seen.in_head.set(inbound.is_in_field_block());
+        this.tell();
         Poll::Ready(walked.map_err(|flood| {
             this.seen.flood.set(Some(flood));
             io::Error::other(flood)
@@ -185,7 +199,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Io<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let n = ready!(Pin::new(&mut this.inner).poll_write(cx, buf))?;
-        this.wrote(&buf[..n]);
+        this.wrote(&buf[..n], Instant::now());
         Poll::Ready(Ok(n))
     }
 
@@ -196,10 +210,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Http2Io<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let n = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, bufs))?;
-        let mut left = n;
+        let (mut left, now) = (n, Instant::now());
         for part in bufs {
             let here = left.min(part.len());
-            this.wrote(&part[..here]);
+            this.wrote(&part[..here], now);
             left -= here;
         }
         Poll::Ready(Ok(n))

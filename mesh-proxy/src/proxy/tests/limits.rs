@@ -197,6 +197,42 @@ async fn a_client_that_does_not_read_is_reset() {
 }
 
 #[tokio::test]
+async fn answers_that_nobody_takes_are_not_kept() {
+    // Each is handed to the codec whole, so that no stream of ours waits any more; together they fill the socket.
+    let upstream = http_server(|_| async {
+        http::Response::new(http_body_util::Full::new(bytes::Bytes::from(vec![b'x'; 100_000])))
+    })
+    .await;
+    let stalled = managed(|m| m.stream_flush_timeout = Some(Duration::from_millis(300)));
+    let plane = Plane::start(vec![stalled], vec![cluster(&[upstream])]).await;
+    let mut socket = http2(&plane).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE = 2^20, and as much for the connection as there may be; but the socket is not read.
+    socket.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 16, 0, 0])).await.unwrap();
+    socket.write_all(&frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0, 0, 0])).await.unwrap();
+    for n in 0..150 {
+        socket.write_all(&frame(HEADERS, END_HEADERS | END_STREAM, n * 2 + 1, REQUEST)).await.unwrap();
+    }
+    plane.until("http.test.downstream_rq_2xx", 150).await;
+    plane.until("http.test.downstream_cx_active", 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_its_answers_stays_connected() {
+    let upstream = http_server(echo).await;
+    let stalled = managed(|m| m.stream_flush_timeout = Some(Duration::from_millis(100)));
+    let plane = Plane::start(vec![stalled], vec![cluster(&[upstream])]).await;
+    let mut send = super::http2::client(&plane).await;
+    for n in 1..4 {
+        let request = http::Request::post("http://a.com/").body(http_body_util::Full::from("hello")).unwrap();
+        let response = send.send_request(request).await.unwrap();
+        http_body_util::BodyExt::collect(response.into_body()).await.unwrap();
+        plane.until("http.test.downstream_rq_2xx", n).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        assert_eq!(plane.stat("http.test.downstream_cx_active"), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_is_gone_is_found_by_pings() {
     let keepalive =
         Keepalive { interval: Duration::from_millis(50), timeout: Duration::from_millis(50), jitter_percent: 0.0 };

@@ -63,6 +63,25 @@ fn a_field_block_is_followed_to_its_end() {
 }
 
 #[test]
+fn a_stream_is_open_until_its_answer_is_written() {
+    let start = Instant::now();
+    let later = start + Duration::from_secs(1);
+    let mut watch = FloodWatch::new(Http2Limits::default(), start);
+    assert_eq!(passed(&mut watch, (0..3).map(|n| frame(1, 5, n * 2 + 1, b"h")), start).1, None);
+    assert_eq!((watch.open(), watch.moved()), (3, start));
+    let mut sent = Frames::of_server();
+    let answers = [frame(1, 4, 1, b"h"), frame(0, 1, 1, b"x"), frame(3, 0, 3, &[0; 4])].concat();
+    sent.walk(&answers, |f| {
+        watch.sent(f, later);
+        Ok::<(), Flood>(())
+    })
+    .unwrap();
+    assert_eq!((watch.open(), watch.moved()), (1, later));
+    assert_eq!(passed(&mut watch, std::iter::once(frame(3, 0, 5, &[0; 4])), later).1, None);
+    assert_eq!(watch.open(), 0);
+}
+
+#[test]
 fn each_flood_is_named() {
     let now = Instant::now();
     let watch = || FloodWatch::new(Http2Limits::default(), now);
