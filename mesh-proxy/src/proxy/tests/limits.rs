@@ -194,6 +194,10 @@ async fn a_client_that_does_not_read_is_reset() {
         seen.extend_from_slice(&chunk[..n]);
     }
     drop(http1);
+    // The stream is over, and with it the wait: the connection stays.
+    plane.until("http.test.downstream_cx_active", 1).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(plane.stat("http.test.downstream_cx_active"), 1);
 }
 
 #[tokio::test]
