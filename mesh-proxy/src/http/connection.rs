@@ -1,12 +1,14 @@
 //! One downstream HTTP connection: its codec, its time limits and its end.
 
+mod close;
+mod watch;
+
 use std::{
     cell::{Cell, RefCell},
-    future::{Future, poll_fn},
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,18 +17,19 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::{Sleep, sleep_until},
-};
+use tokio::io::AsyncWriteExt;
 
+use self::{
+    close::{head_timeout_answer, linger},
+    watch::drive,
+};
 use super::{
     chain::HttpChain,
     guard::{
         FramesSeen, Heads, Http1Io, Http2Io,
         http1::{Framing, Violation},
     },
-    headers, manager,
+    manager,
     premature::PrematureResets,
     stream_task::{FlushClock, StreamExec},
 };
@@ -34,7 +37,7 @@ use crate::{
     drain::{DrainWatch, Phase},
     filter::ConnectionInfo,
     listener::io::ServerIo,
-    model::{Codec, HeaderCase, HttpConnectionManager, ServerHeader},
+    model::{Codec, HeaderCase},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,9 +48,6 @@ const MAX_PENDING_RESETS: usize = 50;
 
 /// Bytes of an answer that are held for a stream whose client gives no window, once for each stream that it may open.
 const SEND_BUFFER: usize = 128 << 10;
-
-/// Longest wait for a client to end an HTTP/2 connection after it was told to.
-const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What streams of one connection share.
 pub(super) struct Connection {
@@ -273,34 +273,6 @@ async fn serve_http1(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
     result
 }
 
-/// The answer to a request whose head took too long. The codec cannot give it, since there is no request.
-fn head_timeout_answer(model: &HttpConnectionManager, now: SystemTime) -> Vec<u8> {
-    let server = match model.server_header {
-        ServerHeader::PassThrough => String::new(),
-        ServerHeader::Overwrite | ServerHeader::AppendIfAbsent => format!("server: {}\r\n", model.server_name),
-    };
-    format!(
-        "HTTP/1.1 408 Request Timeout\r\ncontent-length: 22\r\ncontent-type: text/plain\r\ndate: {}\r\n{server}connection: \
-         close\r\n\r\nrequest header timeout",
-        headers::date(now)
-    )
-    .into_bytes()
-}
-
-/// Reads what a client still sends, for a while: a socket closed with bytes unread is reset, and the answer lost with it.
-async fn linger(mut io: ServerIo, limit: Duration) {
-    if limit.is_zero() {
-        return;
-    }
-    let drained = async {
-        let _ = io.shutdown().await;
-        let mut scratch = [0; 2048];
-        while matches!(io.read(&mut scratch).await, Ok(1..)) {}
-    };
-    // Nothing is left to be told to a client that goes on sending.
-    let _ = tokio::time::timeout(limit, drained).await;
-}
-
 async fn serve_http2(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatch) -> hyper::Result<()> {
     let model = &connection.chain.model;
     let mut builder = http2::Builder::new(StreamExec);
@@ -328,139 +300,4 @@ async fn serve_http2(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
 
 fn nonzero(time: Duration) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
-}
-
-/// Polls the codec, and watches over drain and time limits beside it.
-async fn drive<C>(
-    mut conn: Pin<&mut C>,
-    connection: &Connection,
-    drain: DrainWatch,
-    shut_down: impl Fn(Pin<&mut C>),
-    http2: bool,
-) -> hyper::Result<()>
-where
-    C: Future<Output = hyper::Result<()>>,
-{
-    let mut watch = Watch { connection, drain, told: false, last_phase: Phase::Serving, end: None, http2 };
-    let mut timer = pin!(None::<Sleep>);
-    poll_fn(|cx| {
-        loop {
-            if let Poll::Ready(result) = conn.as_mut().poll(cx) {
-                return Poll::Ready(result);
-            }
-            match watch.poll(cx, timer.as_mut()) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Act::ShutDown) => shut_down(conn.as_mut()),
-                Poll::Ready(Act::Drop) => return Poll::Ready(Ok(())),
-            }
-        }
-    })
-    .await
-}
-
-/// What is to be done with a connection.
-enum Act {
-    /// Begin its graceful end.
-    ShutDown,
-    /// End it now.
-    Drop,
-}
-
-struct Watch<'a> {
-    connection: &'a Connection,
-    drain: DrainWatch,
-    /// The codec was told to end.
-    told: bool,
-    last_phase: Phase,
-    /// When it is dropped if it has not ended by itself.
-    end: Option<Instant>,
-    http2: bool,
-}
-
-impl Watch<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<Act> {
-        let connection = self.connection;
-        if connection.doomed.get() {
-            return Poll::Ready(Act::Drop);
-        }
-        if self.http2 {
-            connection.register(cx);
-        }
-        let phase = self.drain.poll_phase(cx);
-        if phase != self.last_phase {
-            self.last_phase = phase;
-            if !connection.ending.replace(true) {
-                connection.chain.stats.cx_drain_close.inc();
-            }
-            if phase == Phase::Ended {
-                return Poll::Ready(Act::Drop);
-            }
-        }
-        // HTTP/1.1 is told by `connection: close`, and only shut down when idle connections shall end too.
-        let shut = (self.http2 && connection.ending.get()) || phase >= Phase::Closing;
-        if shut && !self.told {
-            self.told = true;
-            return Poll::Ready(Act::ShutDown);
-        }
-        loop {
-            let now = Instant::now();
-            let Some(next) = self.next_limit(now) else { return Poll::Pending };
-            if next <= now {
-                return Poll::Ready(self.reached(now));
-            }
-            let next = tokio::time::Instant::from_std(next);
-            match timer.as_mut().as_pin_mut() {
-                None => timer.set(Some(sleep_until(next))),
-                Some(sleep) if sleep.deadline() > next || sleep.is_elapsed() => sleep.reset(next),
-                Some(_) => {}
-            }
-            if timer.as_mut().as_pin_mut().is_some_and(|sleep| sleep.poll(cx).is_pending()) {
-                return Poll::Pending;
-            }
-        }
-    }
-
-    fn next_limit(&self, now: Instant) -> Option<Instant> {
-        if let Some(end) = self.end {
-            return Some(end);
-        }
-        let model = &self.connection.chain.model;
-        let idle = nonzero(model.idle_timeout).map(|limit| {
-            // While a stream is active the connection is not idle; it is looked at again after the full time.
-            let since = if self.connection.active.get() > 0 { now } else { self.connection.last_active.get() };
-            since + limit
-        });
-        let life = self.connection.life.filter(|_| !self.connection.ending.get());
-        let head = self.connection.head_limit(now);
-        idle.into_iter().chain(life).chain(head).chain(self.connection.flush_limit()).min()
-    }
-
-    fn reached(&mut self, now: Instant) -> Act {
-        if self.end.is_some() {
-            return Act::Drop;
-        }
-        let (connection, stats) = (self.connection, &self.connection.chain.stats);
-        connection.ending.set(true);
-        if connection.flush_limit().is_some_and(|at| at <= now) {
-            stats.rq_idle_timeout.inc();
-            return Act::Drop;
-        }
-        if connection.head_limit(now).is_some_and(|at| at <= now) {
-            stats.cx_header_timeout.inc();
-            connection.head_timed_out.set(true);
-            return Act::Drop;
-        }
-        if connection.active.get() > 0 {
-            stats.cx_max_duration_reached.inc();
-            self.told |= self.http2;
-            return Act::ShutDown;
-        }
-        stats.cx_idle_timeout.inc();
-        if !self.http2 || self.told {
-            return Act::Drop;
-        }
-        self.told = true;
-        self.end = Some(now + GOAWAY_PATIENCE);
-        Act::ShutDown
-    }
 }
