@@ -29,10 +29,13 @@ pub use listener::{
     TransportProtocol,
 };
 pub use matcher::{HeaderKey, HeaderMatch, HeaderMatcher, HeaderView, QueryMatcher, StringMatcher};
+pub(crate) use route::cookie;
 pub use route::{
-    Action, AppendAction, ClusterSpecifier, DirectResponse, FilterConfigs, Forward, HashPolicy, HeaderEdit,
-    HeaderEdits, HeaderValueFormat, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect, RedirectPath, RetryOn,
-    RetryPolicy, Route, RouteMatch, RouteTable, RuntimeFraction, VirtualHost, WeightedCluster,
+    Action, AppendAction, ClusterName, ClusterSpecifier, CookieMatcher, DirectResponse, FilterConfigs, Forward,
+    GrpcTimeout, HashBy, HashPolicy, HeaderEdit, HeaderEdits, HeaderValueFormat, HostRewrite, InternalRedirect, Mirror,
+    MirrorEdit, PathMatch, PathRewrite, RateLimitedBackOff, Redirect, RedirectPath, RedirectPredicate, ResetFormat,
+    ResetHeader, RetryOn, RetryPolicy, RewriteTemplate, Route, RouteMatch, RouteTable, RuntimeFraction, TemplateError,
+    UriTemplate, VirtualHost, WeightedCluster, WeightedClusters,
 };
 pub use tls::{
     CertificateSource, ClientTls, ConfigSource, SanMatcher, SanType, Secret, SecretRef, SecretValue, ServerTls,

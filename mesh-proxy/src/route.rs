@@ -14,10 +14,7 @@ pub(crate) use matching::is_grpc;
 
 use crate::{
     filter::TlsInfo,
-    model::{
-        Action, FilterConfigs, HeaderEdits, HeaderView, Metadata, PathMatch, Redirect, Route, RouteMatch, RouteTable,
-        VirtualHost,
-    },
+    model::{Action, HeaderView, Redirect, Route, RouteTable, VirtualHost},
 };
 
 /// A route table compiled for searching.
@@ -90,10 +87,18 @@ impl Routes {
         self.hosts.find(authority).and_then(|at| self.table.virtual_hosts.get(at))
     }
 
+    /// What virtual hosts are searched by.
+    fn searched_name<'r>(&self, request: &RouteInput<'r>) -> Option<&'r str> {
+        match &self.table.vhost_header {
+            None => Some(request.authority),
+            Some(name) => request.headers.get(name).map_or(Some(""), |value| value.to_str().ok()),
+        }
+    }
+
     /// The route of a request; `None` if no virtual host or no route of it matches.
     #[must_use]
     pub fn find(&self, request: &RouteInput<'_>) -> Option<RouteFound> {
-        let virtual_host = self.virtual_host(request.authority)?;
+        let virtual_host = self.virtual_host(self.searched_name(request)?)?;
         let must_redirect = match virtual_host.require_tls {
             Some(true) => true,
             Some(false) => !request.internal,
@@ -103,33 +108,22 @@ impl Routes {
             &self.to_https
         } else {
             let path = matching::without_query(request.path);
+            let path = if self.table.ignore_path_parameters { matching::without_parameters(path) } else { path };
             virtual_host.routes.iter().find(|route| matching::matches(&route.matches, request, path))?
         };
         Some(RouteFound { virtual_host: virtual_host.clone(), route: route.clone() })
     }
 }
 
-/// Envoy's redirect for `require_tls`: 301 to the same place by HTTPS.
+/// Envoy's redirect for `require_tls`: 301 to the same place by HTTPS, the authority as it came.
 fn https_redirect() -> Route {
-    let redirect =
-        Redirect { scheme: Some("https".into()), status: Some(StatusCode::MOVED_PERMANENTLY), ..Redirect::default() };
-    Route {
-        name: String::new(),
-        matches: RouteMatch {
-            path: PathMatch::Prefix(String::new()),
-            ignore_case: false,
-            headers: Vec::new(),
-            query: Vec::new(),
-            grpc: false,
-            fraction: None,
-            tls_presented: None,
-            tls_validated: None,
-        },
-        action: Action::Redirect(Box::new(redirect)),
-        edits: HeaderEdits::default(),
-        filter_config: FilterConfigs::default(),
-        metadata: Metadata::default(),
-    }
+    let redirect = Redirect {
+        scheme: Some("https".into()),
+        status: Some(StatusCode::MOVED_PERMANENTLY),
+        keep_authority: true,
+        ..Redirect::default()
+    };
+    Route { action: Action::Redirect(Box::new(redirect)), ..Route::default() }
 }
 
 #[cfg(test)]

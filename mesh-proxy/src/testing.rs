@@ -9,11 +9,11 @@ use crate::{
     cluster::{ClusterDeps, ClusterHandle},
     model::{
         Action, Address, Assignment, CircuitBreakers, ClientCertForwarding, Cluster, ClusterKind, ClusterSpecifier,
-        Codec, Endpoint, EscapedSlashes, FilterChain, FilterChainMatch, FilterConfigs, Forward, HeaderEdits,
-        HealthStatus, HostRewrite, Http1Options, Http2Limits, HttpConnectionManager, HttpProtocol, LbPolicy, Listener,
-        ListenerFilters, Locality, LocalityEndpoints, Metadata, PathMatch, PathRewrite, PoolOptions, RetryOn,
-        RetryPolicy, Route, RouteMatch, RouteSource, RouteTable, ServerHeader, StripPort, TcpProxy, TerminalFilter,
-        Underscores, UpstreamSocket, VirtualHost,
+        Codec, Endpoint, EscapedSlashes, FilterChain, FilterChainMatch, Forward, HealthStatus, HostRewrite,
+        Http1Options, Http2Limits, HttpConnectionManager, HttpProtocol, LbPolicy, Listener, ListenerFilters, Locality,
+        LocalityEndpoints, Metadata, PathMatch, PathRewrite, PoolOptions, RetryOn, RetryPolicy, Route, RouteMatch,
+        RouteSource, RouteTable, ServerHeader, StripPort, TcpProxy, TerminalFilter, Underscores, UpstreamSocket,
+        VirtualHost,
     },
     state::Snapshot,
 };
@@ -83,15 +83,9 @@ pub(crate) fn retry(on: RetryOn, num_retries: u32) -> RetryPolicy {
     RetryPolicy {
         on,
         num_retries,
-        per_try_timeout: None,
-        per_try_idle_timeout: None,
         base_interval: Duration::from_millis(1),
         max_interval: Duration::from_millis(2),
-        avoid_previous_hosts: false,
-        host_selection_attempts: 1,
-        retriable_statuses: vec![],
-        retriable_headers: vec![],
-        retriable_requests: vec![],
+        ..RetryPolicy::default()
     }
 }
 
@@ -105,7 +99,8 @@ pub(crate) fn forward(cluster: &str) -> Forward {
         timeout: Duration::from_secs(15),
         idle_timeout: None,
         max_stream_duration: None,
-        grpc_timeout_header_max: None,
+        grpc_timeout: None,
+        internal_redirect: None,
         retry: None,
         mirrors: vec![],
         hash_policy: vec![],
@@ -117,23 +112,8 @@ pub(crate) fn forward(cluster: &str) -> Forward {
 }
 
 pub(crate) fn route(prefix: &str, action: Action) -> Arc<Route> {
-    Arc::new(Route {
-        name: String::new(),
-        matches: RouteMatch {
-            path: PathMatch::Prefix(prefix.into()),
-            ignore_case: false,
-            headers: vec![],
-            query: vec![],
-            grpc: false,
-            fraction: None,
-            tls_presented: None,
-            tls_validated: None,
-        },
-        action,
-        edits: HeaderEdits::default(),
-        filter_config: FilterConfigs::default(),
-        metadata: Metadata::default(),
-    })
+    let matches = RouteMatch { path: PathMatch::Prefix(prefix.into()), ..RouteMatch::default() };
+    Arc::new(Route { matches, action, ..Route::default() })
 }
 
 pub(crate) fn table(routes: Vec<Arc<Route>>) -> RouteTable {

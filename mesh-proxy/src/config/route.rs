@@ -1,8 +1,13 @@
 //! `route.v3.RouteConfiguration`.
 
 mod action;
+mod answer;
 mod edits;
+mod matching;
+mod options;
 mod retry;
+mod rewrite;
+mod weighted;
 
 use std::{
     any::Any as StdAny,
@@ -13,19 +18,18 @@ use std::{
 use mesh_xds_api::{
     any,
     envoy::config::route::v3::{
-        FilterConfig, Route as ProtoRoute, RouteConfiguration, RouteMatch as ProtoMatch, VirtualHost as ProtoHost,
-        route_action::RequestMirrorPolicy, route_match::PathSpecifier, virtual_host::TlsRequirementType,
+        FilterConfig, Route as ProtoRoute, RouteConfiguration, VirtualHost as ProtoHost,
+        route_action::RequestMirrorPolicy, virtual_host::TlsRequirementType,
     },
 };
 
 use super::{
     error::{At as _, Translated, refuse, refuse_field},
-    matcher::{full_regex, header_matchers, query_matcher},
     source::Context,
-    value::{enumeration, metadata, present, required, runtime_fraction, unpack},
+    value::{enumeration, header_name, header_names, metadata, present, required, unpack},
 };
 use crate::{
-    model::{Action, FilterConfigs, PathMatch, Route, RouteMatch, RouteTable, VirtualHost},
+    model::{FilterConfigs, Route, RouteTable, VirtualHost},
     supported,
 };
 
@@ -36,39 +40,38 @@ supported! {
         carried: name, virtual_hosts, response_headers_to_add, response_headers_to_remove, request_headers_to_add,
             request_headers_to_remove, most_specific_header_mutations_wins, validate_clusters,
             max_direct_response_body_size_bytes, request_mirror_policies, ignore_port_in_host_matching,
-            typed_per_filter_config;
+            typed_per_filter_config, ignore_path_parameters_in_path_matching, vhost_header, internal_only_headers;
         irrelevant: metadata = "nothing here reads the metadata of a route configuration";
     }
     envoy.config.route.v3.VirtualHost {
         carried: name, domains, routes, require_tls, request_headers_to_add, request_headers_to_remove,
             response_headers_to_add, response_headers_to_remove, typed_per_filter_config,
-            include_request_attempt_count, retry_policy, request_mirror_policies;
+            include_request_attempt_count, include_attempt_count_in_response, include_is_timeout_retry_header,
+            retry_policy, request_mirror_policies, per_request_buffer_limit_bytes, request_body_buffer_limit;
         irrelevant: metadata = "nothing here reads the metadata of a virtual host";
     }
     envoy.config.route.v3.Route {
-        carried: name, match, route, redirect, direct_response, metadata, typed_per_filter_config,
-            request_headers_to_add, request_headers_to_remove, response_headers_to_add, response_headers_to_remove;
+        carried: name, match, route, redirect, direct_response, filter_action, non_forwarding_action, metadata,
+            typed_per_filter_config, per_request_buffer_limit_bytes, request_body_buffer_limit, request_headers_to_add, request_headers_to_remove, response_headers_to_add, response_headers_to_remove;
         irrelevant: decorator = "names trace spans, and there is no tracing",
             tracing = "there is no tracing",
             stat_prefix = "only adds statistics";
     }
-    envoy.config.route.v3.RouteMatch {
-        carried: prefix, path, path_separated_prefix, safe_regex, connect_matcher, case_sensitive, runtime_fraction,
-            headers, query_parameters, grpc, tls_context;
-    }
-    envoy.config.route.v3.RouteMatch.ConnectMatcher {}
-    envoy.config.route.v3.RouteMatch.GrpcRouteMatchOptions {}
-    envoy.config.route.v3.RouteMatch.TlsContextMatchOptions {
-        carried: presented, validated;
-    }
+    envoy.config.route.v3.FilterAction {}
+    envoy.config.route.v3.NonForwardingAction {}
     envoy.config.route.v3.FilterConfig {
         carried: config, is_optional;
+        limited: disabled = "false";
     }
 }
 pub(super) use self::{
     action::ACTIONS,
+    answer::ANSWERS,
     edits::{EDITS, added as added_headers},
+    matching::CONDITIONS,
+    options::{HASHES, MIRRORS, REDIRECT_POLICIES},
     retry::RETRIES,
+    weighted::WEIGHTS,
 };
 
 /// What routes take from the levels above them.
@@ -114,7 +117,18 @@ pub(super) fn table(value: &RouteConfiguration, inline: bool, cx: &Context<'_>) 
         most_specific_edits_last: value.most_specific_header_mutations_wins,
         validate_clusters: value.validate_clusters.unwrap_or(inline),
         filter_config: filter_configs(&value.typed_per_filter_config, cx)?,
+        ignore_path_parameters: value.ignore_path_parameters_in_path_matching,
+        vhost_header: match value.vhost_header.as_str() {
+            "" => None,
+            name => Some(header_name(name).at("vhost_header")?),
+        },
+        internal_only_headers: header_names(&value.internal_only_headers, "internal_only_headers")?,
     })
+}
+
+/// Request bytes kept: the older field's value in the newer one's terms.
+fn buffer_limit(newer: Option<u64>, older: Option<u32>) -> Option<u64> {
+    newer.or(older.map(u64::from))
 }
 
 fn virtual_host(value: &ProtoHost, defaults: &Defaults<'_>, cx: &Context<'_>) -> Translated<VirtualHost> {
@@ -147,16 +161,16 @@ fn virtual_host(value: &ProtoHost, defaults: &Defaults<'_>, cx: &Context<'_>) ->
         require_tls,
         filter_config: filter_configs(&value.typed_per_filter_config, cx)?,
         include_attempt_count: value.include_request_attempt_count,
+        include_attempt_count_in_response: value.include_attempt_count_in_response,
+        include_is_timeout_retry: value.include_is_timeout_retry_header,
+        buffer_limit: buffer_limit(value.request_body_buffer_limit, value.per_request_buffer_limit_bytes),
     })
 }
 
 fn route(value: &ProtoRoute, defaults: &Defaults<'_>, cx: &Context<'_>) -> Translated<Route> {
     let condition = present(value.r#match.as_ref(), "match")?;
-    let matches = route_match(condition).at("match")?;
-    let action = action::action(value.action.as_ref(), defaults, cx)?;
-    if let Action::Forward(forward) = &action {
-        action::fits(forward, &matches.path).at("route")?;
-    }
+    let matches = matching::route_match(condition).at("match")?;
+    let action = action::action(value.action.as_ref(), &matches.path, defaults, cx)?;
     Ok(Route {
         name: value.name.clone(),
         matches,
@@ -164,38 +178,7 @@ fn route(value: &ProtoRoute, defaults: &Defaults<'_>, cx: &Context<'_>) -> Trans
         edits: edits::edits(value)?,
         filter_config: filter_configs(&value.typed_per_filter_config, cx)?,
         metadata: metadata(value.metadata.as_ref()),
-    })
-}
-
-fn route_match(value: &ProtoMatch) -> Translated<RouteMatch> {
-    let path = match &value.path_specifier {
-        Some(PathSpecifier::Prefix(prefix)) => PathMatch::Prefix(prefix.clone()),
-        Some(PathSpecifier::Path(path)) => PathMatch::Exact(path.clone()),
-        Some(PathSpecifier::SafeRegex(regex)) => PathMatch::Regex(full_regex(regex).at("safe_regex")?),
-        Some(PathSpecifier::PathSeparatedPrefix(prefix)) => {
-            if prefix.is_empty() || !prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains(['?', '#']) {
-                let reason = "must begin with a slash, not end with one, and hold neither ? nor #";
-                return refuse_field("path_separated_prefix", reason);
-            }
-            PathMatch::SeparatedPrefix(prefix.clone())
-        }
-        Some(PathSpecifier::ConnectMatcher(_)) => PathMatch::Connect,
-        Some(PathSpecifier::PathMatchPolicy(_)) => return refuse_field("path_match_policy", "is not carried"),
-        None => return refuse("one of prefix, path, safe_regex, path_separated_prefix, connect_matcher is required"),
-    };
-    let query = value.query_parameters.iter().enumerate();
-    let tls = value.tls_context.as_ref();
-    Ok(RouteMatch {
-        path,
-        ignore_case: value.case_sensitive == Some(false),
-        headers: header_matchers(&value.headers, "headers")?,
-        query: query
-            .map(|(i, value)| query_matcher(value).at(format_args!("query_parameters[{i}]")))
-            .collect::<Translated<_>>()?,
-        grpc: value.grpc.is_some(),
-        fraction: value.runtime_fraction.as_ref().map(runtime_fraction).transpose().at("runtime_fraction")?,
-        tls_presented: tls.and_then(|tls| tls.presented),
-        tls_validated: tls.and_then(|tls| tls.validated),
+        buffer_limit: buffer_limit(value.request_body_buffer_limit, value.per_request_buffer_limit_bytes),
     })
 }
 
@@ -213,6 +196,9 @@ fn filter_configs(values: &BTreeMap<String, any::Any>, cx: &Context<'_>) -> Tran
 fn filter_config(value: &any::Any, cx: &Context<'_>) -> Translated<Option<Arc<dyn StdAny + Send + Sync>>> {
     if any::is::<FilterConfig>(value) {
         let wrapper: FilterConfig = unpack(value)?;
+        if wrapper.disabled {
+            return refuse_field("disabled", "only false is carried");
+        }
         let config = present(wrapper.config.as_ref(), "config")?;
         return match cx.filters.http(&config.type_url) {
             None if wrapper.is_optional => Ok(None),

@@ -218,6 +218,11 @@ pub(super) fn header_name(name: &str) -> Translated<HeaderName> {
     HeaderName::from_bytes(name.as_bytes()).or_else(|_| refuse(format!("{name:?} is no header name")))
 }
 
+/// Several names of regular headers.
+pub(super) fn header_names(names: &[String], field: &str) -> Translated<Vec<HeaderName>> {
+    names.iter().enumerate().map(|(i, name)| header_name(name).at(format_args!("{field}[{i}]"))).collect()
+}
+
 /// The value of a header.
 pub(super) fn header_value(text: &str) -> Translated<HeaderValue> {
     HeaderValue::from_str(text).or_else(|_| refuse(format!("{text:?} is no header value")))

@@ -39,7 +39,7 @@ pub(super) async fn terminate(
             stream.info.upstream_tls = info.tls;
             stream.info.upstream_local = info.local;
             stream.info.details = Some("via_upstream".into());
-            return Reply::Connected(Box::new(Tunnel::direct(upgrade, upstream, limits.idle)));
+            return Reply::Connected(Box::default(), Box::new(Tunnel::direct(upgrade, upstream, limits.idle)));
         }
         Ok(Err(e)) => Failed::from(e),
         Err(which) => Failed::Expired(which),

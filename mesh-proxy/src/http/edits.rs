@@ -13,20 +13,21 @@ use crate::{
 pub(super) type Levels<'a> = SmallVec<[&'a HeaderEdits; 4]>;
 
 /// Values to set, worked out before the headers they may quote are changed.
-type Values<'a> = SmallVec<[(&'a HeaderEdit, HeaderValue); 8]>;
+pub(super) type Values<'a> = SmallVec<[(&'a HeaderEdit, HeaderValue); 8]>;
 
-/// Values of the request edits of `level`.
-pub(super) fn request_values<'a>(level: &'a HeaderEdits, cx: &LogContext<'_>, worker: &WorkerContext) -> Values<'a> {
-    values(&level.request, cx, worker)
+/// Removes headers: that comes before [`values`] are worked out, so that a value cannot quote what was removed.
+pub(super) fn remove(headers: &mut HeaderMap, names: &[http::HeaderName]) {
+    for name in names {
+        headers.remove(name);
+    }
 }
 
-/// Values of the response edits of `level`.
-pub(super) fn response_values<'a>(level: &'a HeaderEdits, cx: &LogContext<'_>, worker: &WorkerContext) -> Values<'a> {
-    values(&level.response, cx, worker)
-}
-
-/// Values of `edits`.
-pub(super) fn values<'a>(edits: &'a [HeaderEdit], cx: &LogContext<'_>, worker: &WorkerContext) -> Values<'a> {
+/// The values of edits.
+pub(super) fn values<'a>(
+    edits: impl IntoIterator<Item = &'a HeaderEdit>,
+    cx: &LogContext<'_>,
+    worker: &WorkerContext,
+) -> Values<'a> {
     let value = |edit: &'a HeaderEdit| match &edit.value {
         HeaderValueFormat::Literal(value) => Some((edit, value.clone())),
         HeaderValueFormat::Format(format) => {
@@ -34,14 +35,11 @@ pub(super) fn values<'a>(edits: &'a [HeaderEdit], cx: &LogContext<'_>, worker: &
             HeaderValue::try_from(text).ok().map(|value| (edit, value))
         }
     };
-    edits.iter().filter_map(value).filter(|(edit, value)| edit.keep_empty || !value.is_empty()).collect()
+    edits.into_iter().filter_map(value).filter(|(edit, value)| edit.keep_empty || !value.is_empty()).collect()
 }
 
-/// Removes, then sets.
-pub(super) fn apply(headers: &mut HeaderMap, removals: &[http::HeaderName], values: Values<'_>) {
-    for name in removals {
-        headers.remove(name);
-    }
+/// Sets them.
+pub(super) fn set(headers: &mut HeaderMap, values: Values<'_>) {
     for (edit, value) in values {
         match edit.append {
             AppendAction::AppendIfExistsOrAdd => {

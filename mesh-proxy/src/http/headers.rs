@@ -25,8 +25,8 @@ const KEPT_TOKENS: &[&str] = &["close", "keep-alive", "te", "upgrade"];
 /// What `connection` must not name: requests would be read otherwise without it, or hide where they come from.
 const NEVER_NAMED: &[&str] = &["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
 
-/// `x-envoy-*` request headers that would steer retries and timeouts. No client may set them, not even an internal one.
-const STEERING: &[&str] = &[
+/// `x-envoy-*` request headers that only internal clients may set: they steer retries and timeouts, for one thing.
+const INTERNAL: &[&str] = &[
     "x-envoy-retriable-status-codes",
     "x-envoy-retriable-header-names",
     "x-envoy-retry-on",
@@ -37,15 +37,10 @@ const STEERING: &[&str] = &[
     "x-envoy-upstream-rq-per-try-timeout-ms",
     "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-hedge-on-per-try-timeout",
-];
-
-/// `x-envoy-*` request headers that only internal clients may set.
-const INTERNAL: &[&str] = &[
     "x-envoy-expected-rq-timeout-ms",
     "x-envoy-force-trace",
     "x-envoy-ip-tags",
     "x-envoy-original-url",
-    "x-envoy-attempt-count",
     "x-envoy-decorator-operation",
     "x-envoy-original-path",
 ];
@@ -103,15 +98,12 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
 /// Whether external clients must not set `name`.
 pub(super) fn is_internal_only(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.starts_with("x-envoy-") && (name == "x-envoy-internal" || INTERNAL.contains(&name) || STEERING.contains(&name))
+    name.starts_with("x-envoy-") && (name == "x-envoy-internal" || INTERNAL.contains(&name))
 }
 
 /// Removes what the client must not set.
 pub(super) fn remove_internal(headers: &mut HeaderMap, internal: bool) {
     headers.remove("x-envoy-internal");
-    for name in STEERING {
-        headers.remove(*name);
-    }
     for name in if internal { &[] } else { INTERNAL } {
         headers.remove(*name);
     }

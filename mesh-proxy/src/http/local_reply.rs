@@ -24,7 +24,7 @@ pub(super) fn response(reply: LocalReply, grpc: bool, head: bool) -> Response<Op
     if !reply.body.is_empty() {
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain"));
     }
-    if reply.status != StatusCode::NO_CONTENT && !reply.status.is_informational() {
+    if !reply.body.is_empty() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
     }
     if !head && !reply.body.is_empty() {

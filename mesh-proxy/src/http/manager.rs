@@ -24,7 +24,9 @@ use super::{
     download::{Download, Source},
     edits, filters,
     filters::{Ran, RouteConfigs},
-    headers, local_reply, prepare, rewrite, router,
+    headers, local_reply, prepare,
+    redirect::Trail,
+    rewrite, router,
     stream::Stream,
     target,
     tunnel::Tunnel,
@@ -35,7 +37,7 @@ use crate::{
     access_log::LogContext,
     body::Body,
     filter::{LocalReply, ResponseFlags, StreamInfo},
-    model::{Action, ClusterSpecifier, FilterConfigs, Route, VirtualHost},
+    model::{Action, ClusterSpecifier, FilterConfigs, HeaderEdits, Redirect, Route, VirtualHost},
     route::{RouteInput, Routes},
     upstream::UpstreamBody,
 };
@@ -66,12 +68,23 @@ pub(super) enum Reply {
     /// The upstream changes the protocol.
     Upgraded(Box<Response<UpstreamBody>>, Box<Tunnel>),
     /// A `CONNECT` that ends here is connected.
-    Connected(Box<Tunnel>),
+    Connected(Box<Response<()>>, Box<Tunnel>),
 }
 
 impl Reply {
     pub(super) fn local(reply: LocalReply) -> Self {
         Reply::Local(Box::new(reply))
+    }
+
+    /// With the number of attempts in its headers.
+    pub(super) fn with_attempts(mut self, attempts: u32) -> Self {
+        let headers = match &mut self {
+            Reply::Local(reply) => &mut reply.headers,
+            Reply::Upstream(response, _) | Reply::Upgraded(response, _) => response.headers_mut(),
+            Reply::Connected(response, _) => response.headers_mut(),
+        };
+        headers.insert(router::ATTEMPT_COUNT, HeaderValue::from(attempts));
+        self
     }
 }
 
@@ -106,25 +119,37 @@ async fn decide(
     let mut configs = route_configs(routed.as_ref());
     let has_body = !http_body::Body::is_end_stream(&incoming) && upgrade.is_none();
     if has_body {
-        let keep = retries(routed.as_ref()).then_some(stream.chain.buffer_limit);
+        let keep = kept_bytes(routed.as_ref(), stream.chain.buffer_limit);
         let drops_trailers = stream.request.version != Version::HTTP_2 && !stream.chain.model.http1.trailers;
         stream.upload = Some(Upload::new(incoming, keep, drops_trailers, now));
     }
-    if !stream.chain.model.filters.is_empty() {
-        let ran = filters::on_request(stream, &mut configs, |stream| {
-            routed = find_route(stream, random);
-            route_configs(routed.as_ref())
-        })
-        .await;
-        if let Ran::Replied(reply) = ran {
-            return (Reply::Local(reply), routed, configs);
+    let mut trail = Trail::default();
+    let mut upgrade = upgrade;
+    loop {
+        if !stream.chain.model.filters.is_empty() {
+            let ran = filters::on_request(stream, &mut configs, |stream| {
+                routed = find_route(stream, random);
+                route_configs(routed.as_ref())
+            })
+            .await;
+            if let Ran::Replied(reply) = ran {
+                return (Reply::Local(reply), routed, configs);
+            }
         }
+        let reply = act(stream, routed.as_ref(), upgrade.take()).await;
+        // A redirect that is followed is a new request to the filters, as it is in Envoy.
+        match (&reply, &routed) {
+            (Reply::Upstream(response, _), Some(from)) => match trail.follow(stream, from, response, random) {
+                Some(next) => routed = Some(next),
+                None => return (reply, routed, configs),
+            },
+            _ => return (reply, routed, configs),
+        }
+        configs = route_configs(routed.as_ref());
     }
-    let reply = act(stream, routed.as_ref(), upgrade).await;
-    (reply, routed, configs)
 }
 
-fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
+pub(super) fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
     let routes = stream.chain.routes()?;
     let request = &stream.request;
     let found = routes.find(&RouteInput {
@@ -141,7 +166,7 @@ fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
     let found = found?;
     let weighted = match &found.route.action {
         Action::Forward(forward) => match &forward.cluster {
-            ClusterSpecifier::Weighted(clusters) => Some(router::weighted(clusters, random)),
+            ClusterSpecifier::Weighted(clusters) => Some(router::weighted(stream, forward, clusters, random)),
             _ => None,
         },
         _ => None,
@@ -152,11 +177,14 @@ fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
     Some(Routed { routes, virtual_host: found.virtual_host, route: found.route, weighted })
 }
 
-fn retries(routed: Option<&Routed>) -> bool {
-    routed.is_some_and(|r| match &r.route.action {
-        Action::Forward(f) => f.retry.is_some() || r.virtual_host.retry.is_some() || !f.mirrors.is_empty(),
-        _ => false,
-    })
+/// Request bytes that are kept for another attempt, a copy or a redirect that is followed; `None` = none are needed.
+fn kept_bytes(routed: Option<&Routed>, limit: usize) -> Option<usize> {
+    let routed = routed?;
+    let Action::Forward(forward) = &routed.route.action else { return None };
+    let retry = forward.retry.as_ref().or(routed.virtual_host.retry.as_ref());
+    let needed = retry.is_some() || !forward.mirrors.is_empty() || forward.internal_redirect.is_some();
+    let own = routed.route.buffer_limit.or(routed.virtual_host.buffer_limit);
+    needed.then(|| own.map_or(limit, |own| usize::try_from(own).unwrap_or(usize::MAX)))
 }
 
 /// Per-route filter configurations, most specific first.
@@ -182,23 +210,27 @@ impl Routed {
     pub(super) fn weighted_cluster(&self) -> Option<&crate::model::WeightedCluster> {
         match &self.route.action {
             Action::Forward(forward) => match &forward.cluster {
-                ClusterSpecifier::Weighted(clusters) => clusters.get(self.weighted?),
+                ClusterSpecifier::Weighted(weighted) => weighted.clusters.get(self.weighted?),
                 _ => None,
             },
             _ => None,
         }
     }
 
-    /// Levels of header edits, in order of application.
-    pub(super) fn edits(&self) -> edits::Levels<'_> {
+    /// Levels of request edits behind the weighted cluster's, in order of application.
+    pub(super) fn request_edits(&self) -> edits::Levels<'_> {
+        self.levels(None)
+    }
+
+    /// Levels of response edits, in order of application.
+    fn response_edits(&self) -> edits::Levels<'_> {
+        self.levels(self.weighted_cluster().map(|c| &c.edits))
+    }
+
+    fn levels<'a>(&'a self, first: Option<&'a HeaderEdits>) -> edits::Levels<'a> {
         let mut levels = edits::Levels::new();
         let table = self.routes.table();
-        let all = [
-            self.weighted_cluster().map(|c| &c.edits),
-            Some(&self.route.edits),
-            Some(&self.virtual_host.edits),
-            Some(&table.edits),
-        ];
+        let all = [first, Some(&self.route.edits), Some(&self.virtual_host.edits), Some(&table.edits)];
         levels.extend(all.into_iter().flatten().filter(|e| !e.is_empty()));
         if table.most_specific_edits_last {
             levels.reverse();
@@ -208,29 +240,40 @@ impl Routed {
 }
 
 async fn act(stream: &mut Stream, routed: Option<&Routed>, upgrade: Option<Upgrade>) -> Reply {
-    let Some(routed) = routed else {
-        stream.chain.stats.no_route.inc();
-        let reply = LocalReply::new(StatusCode::NOT_FOUND, "route_not_found", "");
-        return Reply::local(reply.with_flags(ResponseFlags::NO_ROUTE));
-    };
+    let Some(routed) = routed else { return Reply::local(no_route(stream)) };
     match &routed.route.action {
         Action::Forward(forward) => router::forward(stream, routed, forward, upgrade).await,
         Action::Direct(direct) => {
             stream.chain.stats.rq_direct_response.inc();
-            Reply::local(LocalReply::new(direct.status, "direct_response", direct.body.clone()))
-        }
-        Action::Redirect(redirect) => {
-            stream.chain.stats.rq_redirect.inc();
-            let request = &stream.request;
-            let (scheme, authority) = (target::scheme(request), target::authority(request));
-            let location = rewrite::location(&routed.route, redirect, scheme, authority, target::path(request));
-            let status = redirect.status.unwrap_or(StatusCode::MOVED_PERMANENTLY);
-            let mut reply = LocalReply::new(status, "direct_response", "");
-            if let Ok(location) = HeaderValue::try_from(location) {
-                reply.headers.insert(LOCATION, location);
+            let mut reply = LocalReply::new(direct.status, "direct_response", direct.body.clone());
+            // RFC 9110, sections 15.3.2 and 15.4: these tell where the thing is, which is here.
+            if direct.status == StatusCode::CREATED || direct.status.is_redirection() {
+                set_location(stream, routed, &Redirect::default(), &mut reply);
             }
             Reply::local(reply)
         }
+        Action::Redirect(redirect) => {
+            stream.chain.stats.rq_redirect.inc();
+            let status = redirect.status.unwrap_or(StatusCode::MOVED_PERMANENTLY);
+            let mut reply = LocalReply::new(status, "direct_response", "");
+            set_location(stream, routed, redirect, &mut reply);
+            Reply::local(reply)
+        }
+        Action::Unrouted => Reply::local(no_route(stream)),
+    }
+}
+
+fn no_route(stream: &Stream) -> LocalReply {
+    stream.chain.stats.no_route.inc();
+    LocalReply::new(StatusCode::NOT_FOUND, "route_not_found", "").with_flags(ResponseFlags::NO_ROUTE)
+}
+
+fn set_location(stream: &Stream, routed: &Routed, redirect: &Redirect, reply: &mut LocalReply) {
+    let view = target::view(&stream.request);
+    let context = LogContext { info: &stream.info, request: Some(view), response: None, trailers: None };
+    let format = |text: &str| stream.chain.worker.format_header(text, &context);
+    if let Ok(location) = HeaderValue::try_from(rewrite::location(&routed.route, redirect, &view, format)) {
+        reply.headers.insert(LOCATION, location);
     }
 }
 
@@ -244,7 +287,7 @@ async fn answer(
     let (response, limits, tunnel) = match reply {
         Reply::Local(reply) => (local(&mut stream, *reply), Limits::default(), None),
         Reply::Upstream(response, limits) => (response.map(Source::Upstream), limits, None),
-        Reply::Connected(tunnel) => (Response::new(Source::Local(None)), Limits::default(), Some(tunnel)),
+        Reply::Connected(response, tunnel) => (response.map(|()| Source::Local(None)), Limits::default(), Some(tunnel)),
         Reply::Upgraded(response, tunnel) => (response.map(Source::Upstream), Limits::default(), Some(tunnel)),
     };
     let mut tunnel = tunnel;
@@ -308,8 +351,9 @@ fn local(stream: &mut Stream, mut reply: LocalReply) -> Response<Source> {
 }
 
 fn edit_response(stream: &Stream, routed: &Routed, response: &mut http::HeaderMap) {
-    for level in routed.edits() {
-        if level.response.is_empty() && level.response_remove.is_empty() {
+    for level in routed.response_edits() {
+        edits::remove(response, &level.response_remove);
+        if level.response.is_empty() {
             continue;
         }
         let context = LogContext {
@@ -318,7 +362,7 @@ fn edit_response(stream: &Stream, routed: &Routed, response: &mut http::HeaderMa
             response: Some(response),
             trailers: None,
         };
-        let values = edits::response_values(level, &context, &stream.chain.worker);
-        edits::apply(response, &level.response_remove, values);
+        let values = edits::values(&level.response, &context, &stream.chain.worker);
+        edits::set(response, values);
     }
 }

@@ -2,29 +2,32 @@
 
 use std::{rc::Rc, time::Duration};
 
-use http::{HeaderValue, Request, Version, header::HOST};
+use http::{HeaderName, HeaderValue, Request, Version, header::HOST};
 
-use super::{stream::Stream, target};
+use super::{edits, stream::Stream, target};
 use crate::{
+    access_log::LogContext,
     balancer::PickContext,
     body::Body,
-    model::{Forward, Mirror},
+    model::{ClusterName, Forward, Mirror, MirrorEdit},
     upstream::LocalCluster,
 };
 
 /// Longest life of a copy when the route has no timeout.
 const LONGEST: Duration = Duration::from_secs(60);
 
+const ENVOY_INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
+
 /// Sends the copies that the route asks for. A copy of a request with a body is sent when the body has arrived; it is not
-/// sent if the body is longer than the listener's buffer limit or ends early.
+/// sent if the body is longer than the buffer limit or ends early.
 pub(super) fn send(stream: &Stream, forward: &Forward) {
     for mirror in &forward.mirrors {
+        let Some(cluster) = cluster(mirror, stream) else { continue };
         if !drawn(mirror, stream) {
             continue;
         }
-        let Some(cluster) = stream.chain.worker.upstreams.cluster(&mirror.cluster) else { continue };
         let life = if forward.timeout.is_zero() { LONGEST } else { forward.timeout };
-        let mut request = copy(stream);
+        let mut request = copy(stream, mirror);
         let body = stream.upload.as_ref().map(|upload| upload.copy());
         tokio::task::spawn_local(async move {
             if let Some(body) = body {
@@ -37,31 +40,65 @@ pub(super) fn send(stream: &Stream, forward: &Forward) {
     }
 }
 
+fn cluster(mirror: &Mirror, stream: &Stream) -> Option<Rc<LocalCluster>> {
+    let name = match &mirror.cluster {
+        ClusterName::Fixed(name) => name,
+        ClusterName::Header(header) => stream.request.headers.get(header)?.to_str().ok()?,
+    };
+    stream.chain.worker.upstreams.cluster(name)
+}
+
 fn drawn(mirror: &Mirror, stream: &Stream) -> bool {
     let random = stream.chain.worker.random();
     mirror.fraction.is_none_or(|f| random % u64::from(f.denominator.max(1)) < u64::from(f.numerator))
 }
 
-/// The request with `-shadow` added to its host, as Envoy does.
-fn copy(stream: &Stream) -> Request<Body> {
+/// The request as the mirror gets it: marked as internal, as Envoy does, its host with `-shadow` added, then changed as the
+/// policy says.
+fn copy(stream: &Stream, mirror: &Mirror) -> Request<Body> {
     let original = &stream.request;
     let mut request = Request::new(Body::Empty);
     *request.method_mut() = original.method.clone();
-    *request.uri_mut() = original.uri.clone();
-    *request.headers_mut() = original.headers.clone();
     *request.version_mut() = original.version;
-    let (host, port) = super::rewrite::host_and_port(target::authority(original));
-    let shadow = match port {
-        Some(port) => format!("{host}-shadow:{port}"),
-        None => format!("{host}-shadow"),
-    };
-    if let Ok(value) = HeaderValue::try_from(shadow) {
-        let mut uri = original.uri.clone();
-        target::into_origin_form(&mut uri, request.headers_mut());
-        *request.uri_mut() = uri;
-        request.headers_mut().insert(HOST, value);
+    let (mut uri, mut headers) = (original.uri.clone(), original.headers.clone());
+    target::into_origin_form(&mut uri, &mut headers);
+    if let Ok(host) = HeaderValue::try_from(host(mirror, target::authority(original))) {
+        headers.insert(HOST, host);
     }
+    headers.insert(ENVOY_INTERNAL, HeaderValue::from_static("true"));
+    for edit in &mirror.edits {
+        match edit {
+            MirrorEdit::Remove(name) => {
+                headers.remove(name);
+            }
+            MirrorEdit::Set(edit) => {
+                let context = LogContext {
+                    info: &stream.info,
+                    request: Some(target::view(original)),
+                    response: None,
+                    trailers: None,
+                };
+                let values = edits::values([edit], &context, &stream.chain.worker);
+                edits::set(&mut headers, values);
+            }
+        }
+    }
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
     request
+}
+
+fn host(mirror: &Mirror, authority: &str) -> String {
+    if let Some(host) = &mirror.host {
+        return host.clone();
+    }
+    if mirror.keep_host {
+        return authority.to_owned();
+    }
+    match super::rewrite::host_and_port(authority) {
+        (host, Some(port)) => format!("{host}-shadow:{port}"),
+        (host, None) => format!("{host}-shadow"),
+    }
 }
 
 async fn exchange(cluster: Rc<LocalCluster>, mut request: Request<Body>) {

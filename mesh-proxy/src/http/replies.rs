@@ -66,7 +66,7 @@ impl Replies {
         if let Some(mapper) = mapper {
             let worker = stream.chain.worker.clone();
             let values = edits::values(&mapper.headers, &context(stream), &worker);
-            edits::apply(&mut reply.headers, &[], values);
+            edits::set(&mut reply.headers, values);
             if let Some(status) = mapper.status {
                 reply.status = status;
                 stream.info.status = Some(status.as_u16());

@@ -1,11 +1,17 @@
 //! When a request is tried again, and after how long (`RetryPolicy`). Pure.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, StatusCode, header::CONTENT_TYPE};
 
 use super::local_reply::grpc_status;
-use crate::model::{HeaderView, RetryOn, RetryPolicy};
+use crate::model::{HeaderKey, HeaderMatch, HeaderMatcher, HeaderView, ResetFormat, RetryOn, RetryPolicy};
+
+const RETRY_ON: HeaderName = HeaderName::from_static("x-envoy-retry-on");
+const RETRY_GRPC_ON: HeaderName = HeaderName::from_static("x-envoy-retry-grpc-on");
+const MAX_RETRIES: HeaderName = HeaderName::from_static("x-envoy-max-retries");
+const RETRIABLE_STATUSES: HeaderName = HeaderName::from_static("x-envoy-retriable-status-codes");
+const RETRIABLE_NAMES: HeaderName = HeaderName::from_static("x-envoy-retriable-header-names");
 
 /// How an attempt failed before response headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +86,88 @@ pub(super) fn back_off(policy: &RetryPolicy, retry: u32, random: u64) -> Duratio
     if nanos == 0 { Duration::ZERO } else { Duration::from_nanos(random % nanos) }
 }
 
+/// How long the response asks to wait, between the time it names and half as much again; `None` if it names none, or one
+/// that is too long. `now`: seconds since 1970.
+pub(super) fn asked_pause(policy: &RetryPolicy, headers: &HeaderMap, now: Duration, random: u64) -> Option<Duration> {
+    let limited = policy.rate_limited.as_ref()?;
+    let wait = limited.headers.iter().find_map(|header| {
+        let number: u64 = headers.get(&header.name)?.to_str().ok()?.trim().parse().ok()?;
+        match header.format {
+            ResetFormat::Seconds => Some(Duration::from_secs(number)),
+            ResetFormat::UnixTimestamp => Duration::from_secs(number).checked_sub(now).filter(|wait| !wait.is_zero()),
+        }
+    })?;
+    if wait > limited.max_interval {
+        return None;
+    }
+    let half = u64::try_from(wait.as_nanos() / 2).unwrap_or(u64::MAX);
+    Some(wait + if half == 0 { Duration::ZERO } else { Duration::from_nanos(random % half) })
+}
+
+/// The policy that a request is under: the route's with what `x-envoy-*` request headers add to it. The headers go: they are
+/// meant for this proxy. Only internal clients' requests still have them here.
+pub(super) fn policy<'p>(route: Option<&'p RetryPolicy>, headers: &mut HeaderMap) -> Option<Cow<'p, RetryPolicy>> {
+    let mut take = |name: HeaderName| headers.remove(name).and_then(|value| value.to_str().ok().map(str::to_owned));
+    let asked = Asked {
+        on: take(RETRY_ON),
+        grpc_on: take(RETRY_GRPC_ON),
+        max: take(MAX_RETRIES),
+        statuses: take(RETRIABLE_STATUSES),
+        names: take(RETRIABLE_NAMES),
+    };
+    let covered = |policy: &RetryPolicy| policy.on != RetryOn::default();
+    if asked.on.is_none() && asked.grpc_on.is_none() {
+        let policy = route.filter(|policy| covered(policy))?;
+        if asked.is_empty() {
+            return Some(Cow::Borrowed(policy));
+        }
+        let mut policy = policy.clone();
+        asked.merge(&mut policy);
+        return Some(Cow::Owned(policy));
+    }
+    let mut policy = route.cloned().unwrap_or_default();
+    asked.merge(&mut policy);
+    covered(&policy).then_some(Cow::Owned(policy))
+}
+
+/// What request headers say of retries.
+struct Asked {
+    on: Option<String>,
+    grpc_on: Option<String>,
+    max: Option<String>,
+    statuses: Option<String>,
+    names: Option<String>,
+}
+
+impl Asked {
+    fn is_empty(&self) -> bool {
+        self.max.is_none() && self.statuses.is_none() && self.names.is_none()
+    }
+
+    /// What is unknown or malformed is passed over, as in Envoy.
+    fn merge(&self, policy: &mut RetryPolicy) {
+        let list = |text: &Option<String>| -> Vec<String> {
+            let items = text.iter().flat_map(|text| text.split(','));
+            items.map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+        };
+        for condition in list(&self.on) {
+            policy.on.set_http(&condition);
+        }
+        for condition in list(&self.grpc_on) {
+            policy.on.set_grpc(&condition);
+        }
+        if let Some(max) = self.max.as_ref().and_then(|max| max.parse().ok()) {
+            policy.num_retries = max;
+        }
+        policy.retriable_statuses.extend(list(&self.statuses).iter().filter_map(|status| status.parse::<u16>().ok()));
+        let names = list(&self.names);
+        policy.retriable_headers.extend(names.iter().filter_map(|name| HeaderName::try_from(name).ok()).map(|name| {
+            let (matches, name) = (HeaderMatch::Present(true), HeaderKey::Name(name));
+            HeaderMatcher { name, matches, invert: false, missing_as_empty: false }
+        }));
+    }
+}
+
 /// A duration in `grpc-timeout` form (gRPC over HTTP/2): up to 8 digits and a unit.
 pub(super) fn grpc_timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
@@ -102,25 +190,58 @@ pub(super) fn grpc_timeout(value: &[u8]) -> Option<Duration> {
 mod tests {
     use std::time::Duration;
 
-    use http::{HeaderMap, StatusCode};
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-    use super::{Failure, back_off, grpc_timeout, on_failure, on_response};
-    use crate::model::{RetryOn, RetryPolicy};
+    use super::{Failure, asked_pause, back_off, grpc_timeout, on_failure, on_response};
+    use crate::model::{RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy};
 
     fn policy(on: RetryOn) -> RetryPolicy {
-        RetryPolicy {
-            on,
-            num_retries: 3,
-            per_try_timeout: None,
-            per_try_idle_timeout: None,
-            base_interval: Duration::from_millis(25),
-            max_interval: Duration::from_millis(250),
-            avoid_previous_hosts: false,
-            host_selection_attempts: 1,
-            retriable_statuses: vec![418],
-            retriable_headers: vec![],
-            retriable_requests: vec![],
-        }
+        RetryPolicy { on, num_retries: 3, retriable_statuses: vec![418], ..RetryPolicy::default() }
+    }
+
+    #[test]
+    fn a_response_may_ask_for_a_pause() {
+        let seconds = ResetHeader { name: HeaderName::from_static("retry-after"), format: ResetFormat::Seconds };
+        let stamp = ResetHeader { name: HeaderName::from_static("x-reset"), format: ResetFormat::UnixTimestamp };
+        let rate_limited = RateLimitedBackOff { headers: vec![seconds, stamp], max_interval: Duration::from_secs(300) };
+        let policy = RetryPolicy { rate_limited: Some(rate_limited), ..RetryPolicy::default() };
+        let pause = |pairs: &[(&'static str, &'static str)]| {
+            let headers = pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));
+            asked_pause(&policy, &headers.collect(), Duration::from_secs(1000), 0)
+        };
+        assert_eq!(pause(&[("retry-after", "7")]), Some(Duration::from_secs(7)));
+        assert_eq!(pause(&[("retry-after", "soon"), ("x-reset", "1005")]), Some(Duration::from_secs(5)));
+        assert_eq!(pause(&[("x-reset", "999")]), None);
+        assert_eq!(pause(&[("retry-after", "301")]), None);
+        assert_eq!(pause(&[]), None);
+        let longest = asked_pause(
+            &policy,
+            &HeaderMap::from_iter([(HeaderName::from_static("retry-after"), HeaderValue::from_static("2"))]),
+            Duration::ZERO,
+            999_999_999,
+        );
+        assert_eq!(longest, Some(Duration::from_nanos(2_999_999_999)));
+    }
+
+    #[test]
+    fn request_headers_change_the_policy() {
+        let with = |route: Option<&RetryPolicy>, pairs: &[(&'static str, &'static str)]| {
+            let mut headers: HeaderMap =
+                pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect();
+            let policy = super::policy(route, &mut headers).map(std::borrow::Cow::into_owned);
+            assert!(headers.is_empty());
+            policy
+        };
+        assert!(with(None, &[("x-envoy-max-retries", "3")]).is_none());
+        assert!(with(None, &[("x-envoy-retry-on", "bogus")]).is_none());
+        let asked = with(None, &[("x-envoy-retry-on", "5xx, reset"), ("x-envoy-max-retries", "4")]).unwrap();
+        assert_eq!((asked.on.five_xx, asked.on.reset, asked.num_retries), (true, true, 4));
+        let grpc = with(None, &[("x-envoy-retry-grpc-on", "unavailable,5xx")]).unwrap();
+        assert_eq!((grpc.on.grpc_unavailable, grpc.on.five_xx, grpc.num_retries), (true, false, 1));
+        let route = policy(RetryOn { retriable_status_codes: true, ..RetryOn::default() });
+        let more = with(Some(&route), &[("x-envoy-retriable-status-codes", "x,429"), ("x-envoy-max-retries", "-1")]);
+        let more = more.unwrap();
+        assert_eq!((more.retriable_statuses, more.num_retries), (vec![418, 429], 3));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The router: from a route to a response of a host of its cluster, with retries, under the route's time limits.
 
 use std::{
+    borrow::Cow,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header::HOST};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+};
 use smallvec::SmallVec;
 
 use super::{
@@ -17,7 +21,7 @@ use super::{
     manager::{Reply, Routed, Upgrade},
     mirror, retry, rewrite,
     stream::Stream,
-    target,
+    target, timeouts,
     tunnel::Tunnel,
     watchdog::{Expired, Limits, watch},
     wire,
@@ -28,22 +32,31 @@ use crate::{
     body::Body,
     cluster::{Host, Outcome},
     filter::{LocalReply, ResponseFlags},
-    model::{ClusterKind, ClusterSpecifier, Forward, HostRewrite, RetryPolicy, WeightedCluster},
+    model::{
+        ClusterKind, ClusterName, ClusterSpecifier, Forward, HeaderEdits, HostRewrite, RetryPolicy, WeightedCluster,
+        WeightedClusters,
+    },
     upstream::{LocalCluster, SendErrorKind, UpstreamBody},
 };
 
 /// Connections tried when one after another closes before the request is written.
 const MAX_UNSENT: u32 = 4;
 
-const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
-const EXPECTED_TIMEOUT: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeout-ms");
+pub(super) const ATTEMPT_COUNT: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+const IS_TIMEOUT_RETRY: HeaderName = HeaderName::from_static("x-envoy-is-timeout-retry");
+const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");
 const ORIGINAL_PATH: HeaderName = HeaderName::from_static("x-envoy-original-path");
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The cluster drawn by weight.
-pub(super) fn weighted(clusters: &[WeightedCluster], random: u64) -> usize {
+pub(super) fn weighted(stream: &Stream, forward: &Forward, weighted: &WeightedClusters, random: u64) -> usize {
+    let asked = weighted.header.as_ref().and_then(|name| stream.request.headers.get(name)?.to_str().ok()?.parse().ok());
+    let hash = if weighted.by_hash { hash::of(&forward.hash_policy, stream) } else { None };
+    draw(&weighted.clusters, asked.or(hash).unwrap_or(random))
+}
+
+fn draw(clusters: &[WeightedCluster], random: u64) -> usize {
     let total: u64 = clusters.iter().map(|c| u64::from(c.weight)).sum();
     let mut at = if total == 0 { 0 } else { random % total };
     for (index, cluster) in clusters.iter().enumerate() {
@@ -67,18 +80,34 @@ pub(super) async fn forward(
     {
         return Reply::local(LocalReply::new(StatusCode::FORBIDDEN, "upgrade_failed", ""));
     }
-    let cluster = match find_cluster(stream, routed, forward) {
-        Ok(cluster) => cluster,
-        Err(reply) => return Reply::local(reply),
+    let reply = match find_cluster(stream, routed, forward) {
+        Ok(cluster) => forward_to(cluster, stream, routed, forward, upgrade).await,
+        Err(reply) => Reply::local(reply),
     };
+    if routed.virtual_host.include_attempt_count_in_response {
+        reply.with_attempts(stream.info.attempts)
+    } else {
+        reply
+    }
+}
+
+async fn forward_to(
+    cluster: Rc<LocalCluster>,
+    stream: &mut Stream,
+    routed: &Routed,
+    forward: &Forward,
+    upgrade: Option<Upgrade>,
+) -> Reply {
     let handle = cluster.handle();
     stream.info.cluster = Some(handle.config().name.clone());
     stream.info.cluster_metadata = Some(handle.config().metadata.clone());
-    let limits = limits(stream, forward, upgrade.is_some());
-    prepare_request(stream, routed, forward, &limits);
+    let (limits, per_try) = timeouts::take(stream, forward, upgrade.is_some());
+    prepare_request(stream, routed, forward);
     mirror::send(stream, forward);
     let policy = forward.retry.as_deref().or(routed.virtual_host.retry.as_deref());
+    let policy = retry::policy(policy, &mut stream.request.headers);
     let policy = policy.filter(|p| upgrade.is_none() && admits_request(p, stream));
+    let per_try = per_try.or(policy.as_ref().and_then(|p| p.per_try_timeout));
     hash::make_cookies(&forward.hash_policy, stream);
     let hash = hash::of(&forward.hash_policy, stream);
     let terminated = |upgrade: &Upgrade| upgrade.kind == "connect" && forward.terminates_connect;
@@ -88,7 +117,7 @@ pub(super) async fn forward(
         return connect::terminate(stream, cluster, upgrade, &limits, hash).await;
     }
     let random = stream.chain.worker.random();
-    let call = Call { routed, random, forward, cluster, policy, limits, hash, upgrade };
+    let call = Call { routed, random, forward, cluster, policy, limits, per_try, hash, upgrade };
     call.run(stream).await
 }
 
@@ -100,12 +129,15 @@ fn may_upgrade(stream: &Stream, forward: &Forward, kind: &str) -> bool {
 }
 
 fn find_cluster(stream: &Stream, routed: &Routed, forward: &Forward) -> Result<Rc<LocalCluster>, LocalReply> {
+    let named = |header: &HeaderName| stream.request.headers.get(header).and_then(|v| v.to_str().ok()).unwrap_or("");
     let name: &str = match &forward.cluster {
         ClusterSpecifier::Cluster(name) => name,
-        ClusterSpecifier::Header(header) => {
-            stream.request.headers.get(header).and_then(|v| v.to_str().ok()).unwrap_or("")
-        }
-        ClusterSpecifier::Weighted(_) => routed.weighted_cluster().map_or("", |c| &*c.name),
+        ClusterSpecifier::Header(header) => named(header),
+        ClusterSpecifier::Weighted(_) => match routed.weighted_cluster().map(|c| &c.cluster) {
+            Some(ClusterName::Fixed(name)) => name,
+            Some(ClusterName::Header(header)) => named(header),
+            None => "",
+        },
     };
     stream.chain.worker.upstreams.cluster(name).ok_or_else(|| {
         stream.chain.stats.no_cluster.inc();
@@ -113,75 +145,80 @@ fn find_cluster(stream: &Stream, routed: &Routed, forward: &Forward) -> Result<R
     })
 }
 
-/// The route's limits. `grpc-timeout` counts where the route says so.
-fn limits(stream: &Stream, forward: &Forward, upgrade: bool) -> Limits {
-    let some = |time: Duration| (!time.is_zero()).then_some(time);
-    let model = &stream.chain.model;
-    let start = stream.info.timings.start;
-    let mut total = some(forward.timeout);
-    if let Some(cap) = forward.grpc_timeout_header_max.filter(|_| stream.grpc) {
-        let asked = stream.request.headers.get(GRPC_TIMEOUT).and_then(|v| retry::grpc_timeout(v.as_bytes()));
-        total = match asked {
-            Some(asked) => some(if cap.is_zero() { asked } else { asked.min(cap) }),
-            None => some(cap),
-        };
-    }
-    let life = forward.max_stream_duration.or(model.max_stream_duration).and_then(some);
-    Limits {
-        total: total.filter(|_| !upgrade),
-        idle: some(forward.idle_timeout.unwrap_or(model.stream_idle_timeout)),
-        life: life.map(|limit| start + limit),
-        attempt: None,
-        request: some(model.request_timeout).map(|limit| start + limit),
-    }
-}
-
 /// Header edits and rewrites, the same for every attempt.
-fn prepare_request(stream: &mut Stream, routed: &Routed, forward: &Forward, limits: &Limits) {
-    let worker = stream.chain.worker.clone();
-    for level in routed.edits() {
-        let context = LogContext {
-            info: &stream.info,
-            request: Some(target::view(&stream.request)),
-            response: None,
-            trailers: None,
-        };
-        let values = edits::request_values(level, &context, &worker);
-        edits::apply(&mut stream.request.headers, &level.request_remove, values);
+fn prepare_request(stream: &mut Stream, routed: &Routed, forward: &Forward) {
+    // The weighted cluster comes first, whatever the order of the others.
+    if let Some(cluster) = routed.weighted_cluster() {
+        edit_request(stream, &cluster.edits);
+        if let Some(host) = &cluster.host_rewrite {
+            target::set_authority(&mut stream.request, host);
+        }
+    }
+    for level in routed.request_edits() {
+        edit_request(stream, level);
     }
     let old_path = target::path(&stream.request);
-    if let Some(new) = rewrite::path(&routed.route, &forward.rewrite, old_path) {
+    if let Some(new) = rewrite::path(&routed.route, &forward.rewrite, old_path, |text| format(stream, text)) {
         if let Ok(old) = HeaderValue::try_from(old_path) {
             stream.request.headers.insert(ORIGINAL_PATH, old);
         }
         target::set_path(&mut stream.request, new);
     }
-    let host = routed.weighted_cluster().and_then(|c| c.host_rewrite.clone()).or_else(|| match &forward.host_rewrite {
+    let host = match &forward.host_rewrite {
         HostRewrite::None | HostRewrite::Auto => None,
         HostRewrite::Literal(host) => Some(host.clone()),
-        HostRewrite::Header(name) => stream.request.headers.get(name)?.to_str().ok().map(str::to_owned),
+        HostRewrite::Header(name) => {
+            stream.request.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        }
         HostRewrite::PathRegex(pattern, substitution) => {
             let path = target::path(&stream.request);
             let path = path.split('?').next().unwrap_or("");
             Some(pattern.replace_all(path, &*rewrite::replacement(substitution)).into_owned())
         }
-    });
-    if let Some(host) = host {
+        HostRewrite::Format(text) => Some(format(stream, text)),
+    };
+    if let Some(host) = host.filter(|host| !host.is_empty()) {
         rewrite_host(stream, forward, &host);
     }
-    if let Some(total) = limits.total {
-        let millis = u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
-        stream.request.headers.insert(EXPECTED_TIMEOUT, HeaderValue::from(millis));
+}
+
+fn context(stream: &Stream) -> LogContext<'_> {
+    LogContext { info: &stream.info, request: Some(target::view(&stream.request)), response: None, trailers: None }
+}
+
+fn format(stream: &Stream, text: &str) -> String {
+    stream.chain.worker.format_header(text, &context(stream))
+}
+
+fn edit_request(stream: &mut Stream, level: &HeaderEdits) {
+    edits::remove(&mut stream.request.headers, &level.request_remove);
+    if !level.request.is_empty() {
+        let values = edits::values(&level.request, &context(stream), &stream.chain.worker);
+        edits::set(&mut stream.request.headers, values);
     }
 }
 
 fn rewrite_host(stream: &mut Stream, forward: &Forward, host: &str) {
-    if forward.append_x_forwarded_host
-        && let Ok(old) = HeaderValue::try_from(target::authority(&stream.request))
-    {
-        stream.request.headers.append(FORWARDED_HOST, old);
+    if let Ok(old) = HeaderValue::try_from(target::authority(&stream.request)) {
+        if forward.append_x_forwarded_host {
+            stream.request.headers.append(FORWARDED_HOST, old.clone());
+        }
+        stream.request.headers.insert(ORIGINAL_HOST, old);
     }
     target::set_authority(&mut stream.request, host);
+}
+
+/// How an HTTP/1.1 request tells where its body ends: a body of unknown length is chunked whatever the method, and a method
+/// that mostly has a body says so if there is none (RFC 9110, section 8.6).
+fn frame(method: &Method, has_body: bool, headers: &mut HeaderMap) {
+    if headers.contains_key(CONTENT_LENGTH) {
+        return;
+    }
+    if has_body {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else if !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT | Method::TRACE) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
 }
 
 fn admits_request(policy: &RetryPolicy, stream: &Stream) -> bool {
@@ -195,8 +232,9 @@ struct Call<'a> {
     random: u64,
     forward: &'a Forward,
     cluster: Rc<LocalCluster>,
-    policy: Option<&'a RetryPolicy>,
+    policy: Option<Cow<'a, RetryPolicy>>,
     limits: Limits,
+    per_try: Option<Duration>,
     hash: Option<u64>,
     upgrade: Option<Upgrade>,
 }
@@ -216,7 +254,8 @@ impl Call<'_> {
                     return self.succeed(stream, response);
                 }
                 Ok(response) => {
-                    if !self.admit_retry(stream).await {
+                    stream.timed_out = false;
+                    if !self.admit_retry(stream, Some(response.headers())).await {
                         return self.succeed(stream, response);
                     }
                     continue;
@@ -225,9 +264,13 @@ impl Call<'_> {
             };
             stream.info.upstream_failure = failed.transport_reason();
             self.count_failure(&failed);
-            let retries = failed.retry_kind().zip(self.policy).is_some_and(|(kind, p)| retry::on_failure(p.on, kind))
-                && self.has_budget(stream);
-            if !retries || !self.admit_retry(stream).await {
+            let retries = failed.retry_kind().zip(self.policy()).is_some_and(|(kind, p)| retry::on_failure(p.on, kind));
+            if retries && self.is_exhausted(stream) {
+                self.note_exhausted(stream);
+            }
+            let retries = retries && self.has_budget(stream);
+            stream.timed_out = matches!(failed, Failed::Expired(_));
+            if !retries || !self.admit_retry(stream, None).await {
                 if let Failed::Expired(which) = &failed {
                     stream.chain.stats.note_expired(*which);
                 }
@@ -236,25 +279,41 @@ impl Call<'_> {
         }
     }
 
+    fn policy(&self) -> Option<&RetryPolicy> {
+        self.policy.as_deref()
+    }
+
+    fn is_exhausted(&self, stream: &Stream) -> bool {
+        self.policy().is_some_and(|p| stream.info.attempts > p.num_retries)
+    }
+
+    fn note_exhausted(&self, stream: &mut Stream) {
+        stream.info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT);
+        self.cluster.handle().stats().upstream_rq_retry_limit_exceeded.inc();
+    }
+
     /// Whether this response is to be dropped for another attempt.
     fn retry_response(&self, stream: &Stream, response: &Response<UpstreamBody>) -> bool {
-        self.policy.is_some_and(|p| retry::on_response(p, response.status(), response.headers()))
+        self.policy().is_some_and(|p| retry::on_response(p, response.status(), response.headers()))
             && self.has_budget(stream)
     }
 
     fn has_budget(&self, stream: &Stream) -> bool {
-        self.policy.is_some_and(|p| stream.info.attempts <= p.num_retries)
+        self.policy().is_some_and(|p| stream.info.attempts <= p.num_retries)
             && stream.upload.as_ref().is_none_or(|u| u.is_replayable())
     }
 
     /// Asks the retry breaker and waits the back-off. `false`: there is no retry.
-    async fn admit_retry(&self, stream: &mut Stream) -> bool {
-        let Some(policy) = self.policy else { return false };
+    async fn admit_retry(&self, stream: &mut Stream, response: Option<&HeaderMap>) -> bool {
+        let Some(policy) = self.policy() else { return false };
         let Ok(permit) = self.cluster.admit_request(self.forward.high_priority, true) else {
             stream.info.flags.insert(ResponseFlags::UPSTREAM_OVERFLOW);
             return false;
         };
-        let pause = retry::back_off(policy, stream.info.attempts, stream.chain.worker.random());
+        let random = stream.chain.worker.random();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let asked = response.and_then(|headers| retry::asked_pause(policy, headers, now, random));
+        let pause = asked.unwrap_or_else(|| retry::back_off(policy, stream.info.attempts, random));
         let start = stream.info.timings.start;
         let upload = stream.upload.clone();
         let waited =
@@ -270,11 +329,11 @@ impl Call<'_> {
         stream: &mut Stream,
         tried: &mut SmallVec<[Arc<Host>; 4]>,
     ) -> Result<Response<UpstreamBody>, Failed> {
-        let avoid = self.policy.is_some_and(|p| p.avoid_previous_hosts);
+        let avoid = self.policy().is_some_and(|p| p.avoid_previous_hosts);
         let host = self.cluster.pick(&PickContext {
             hash: self.hash,
             exclude: if avoid { tried } else { &[] },
-            host_selection_retries: self.policy.map_or(0, |p| p.host_selection_attempts),
+            host_selection_retries: self.policy().map_or(0, |p| p.host_selection_attempts),
             attempt: 0,
             original_dst: self.original_destination(stream),
         });
@@ -285,7 +344,7 @@ impl Call<'_> {
         let now = Instant::now();
         let mut limits = self.limits;
         let quiet = |p: &RetryPolicy| p.per_try_idle_timeout.filter(|_| stream.upload.is_none());
-        let limit = self.policy.and_then(|p| [p.per_try_timeout, quiet(p)].into_iter().flatten().min());
+        let limit = [self.per_try, self.policy().and_then(quiet)].into_iter().flatten().min();
         limits.attempt = limit.map(|limit| now + limit);
         let (start, upload) = (stream.info.timings.start, stream.upload.clone());
         let result = match watch(self.exchange(stream, &host), &limits, start, now, upload.as_deref()).await {
@@ -347,8 +406,17 @@ impl Call<'_> {
         if self.routed.virtual_host.include_attempt_count {
             stream.request.headers.insert(ATTEMPT_COUNT, HeaderValue::from(stream.info.attempts));
         }
+        if self.routed.virtual_host.include_is_timeout_retry && stream.info.attempts > 1 {
+            let text = if stream.timed_out { "true" } else { "false" };
+            stream.request.headers.insert(IS_TIMEOUT_RETRY, HeaderValue::from_static(text));
+        }
+        let elapsed = match timeouts::complete(stream) {
+            Some(complete) if stream.info.attempts > 1 => complete.elapsed(),
+            _ => Duration::ZERO,
+        };
+        timeouts::tell(&mut stream.request.headers, self.limits.total, self.per_try, elapsed);
         let scheme = target::scheme(&stream.request);
-        let kept = stream.chain.keeps_headers || self.has_budget(stream);
+        let kept = stream.chain.keeps_headers || self.has_budget(stream) || self.forward.internal_redirect.is_some();
         let mut headers =
             if kept { stream.request.headers.clone() } else { std::mem::take(&mut stream.request.headers) };
         let body = match &stream.upload {
@@ -368,6 +436,7 @@ impl Call<'_> {
             *request.version_mut() = Version::HTTP_2;
         } else {
             target::into_origin_form(&mut uri, &mut headers);
+            frame(request.method(), stream.upload.is_some(), &mut headers);
         }
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -404,15 +473,10 @@ impl Call<'_> {
 
     fn succeed(self, stream: &mut Stream, mut response: Response<UpstreamBody>) -> Reply {
         stream.info.details = Some("via_upstream".into());
-        let exhausted = self.policy.is_some_and(|p| {
-            stream.info.attempts > p.num_retries
-                && p.num_retries > 0
-                && retry::on_response(p, response.status(), response.headers())
-        });
+        let wanted = self.policy().is_some_and(|p| retry::on_response(p, response.status(), response.headers()));
         let stats = self.cluster.handle().stats();
-        if exhausted {
-            stream.info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT);
-            stats.upstream_rq_retry_limit_exceeded.inc();
+        if wanted && self.is_exhausted(stream) {
+            self.note_exhausted(stream);
         } else if stream.info.attempts > 1 {
             stats.upstream_rq_retry_success.inc();
         }

@@ -42,6 +42,8 @@ pub(super) struct Stream {
     pub(super) drops_trailers: bool,
     /// The answer was sent whole.
     pub(super) complete: bool,
+    /// The last attempt ran out of time.
+    pub(super) timed_out: bool,
     /// The request's and the retry's place in the circuit breakers.
     pub(super) admitted: [Option<RequestPermit>; 2],
 }
@@ -66,6 +68,7 @@ impl Stream {
             grpc: false,
             drops_trailers: false,
             complete: false,
+            timed_out: false,
             admitted: [None, None],
         })
     }

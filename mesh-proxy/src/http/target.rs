@@ -71,6 +71,13 @@ pub(super) fn set_authority(request: &mut request::Parts, authority: &str) {
     }
 }
 
+/// Replaces the scheme, which conditions and logs look at.
+pub(super) fn set_scheme(request: &mut request::Parts, scheme: &str) {
+    if let Ok(value) = HeaderValue::try_from(scheme) {
+        request.headers.insert(X_FORWARDED_PROTO, value);
+    }
+}
+
 /// HTTP/1.1's form: path only and `host`.
 pub(super) fn into_origin_form(uri: &mut Uri, headers: &mut HeaderMap) {
     let Some(authority) = uri.authority() else { return };

@@ -44,7 +44,8 @@ impl StringMatcher {
 
 /// `route.v3.HeaderMatcher`.
 ///
-/// A header that occurs several times is matched as its values joined with a comma, as Envoy does.
+/// Of a header that occurs several times each value is looked at by itself, as Envoy does since 1.39: the condition holds
+/// if one value satisfies it. An inverted one holds if none does.
 #[derive(Clone, Debug)]
 pub struct HeaderMatcher {
     /// Header looked at. Pseudo headers are `:method`, `:path`, `:authority`, `:scheme`.
@@ -134,24 +135,41 @@ impl HeaderMatcher {
     /// [`missing_as_empty`](Self::missing_as_empty) is set.
     #[must_use]
     pub fn matches(&self, view: &HeaderView<'_>) -> bool {
-        let value = view.value(&self.name);
-        if let HeaderMatch::Present(present) = self.matches {
-            let is = value.is_some() || self.missing_as_empty;
-            return (is == present) != self.invert;
-        }
-        let value = match value {
-            Some(value) => value,
-            None if self.missing_as_empty => Cow::Borrowed(""),
-            None => return false,
+        let single = match &self.name {
+            HeaderKey::Name(name) => {
+                let mut values = view.headers.get_all(name).iter().peekable();
+                return self
+                    .verdict(values.peek().is_some(), values.map(|value| String::from_utf8_lossy(value.as_bytes())));
+            }
+            key => view.value(key),
         };
-        let matched = match &self.matches {
+        self.verdict(single.is_some(), single.into_iter())
+    }
+
+    fn verdict<'v>(&self, present: bool, values: impl Iterator<Item = Cow<'v, str>>) -> bool {
+        let present = present || self.missing_as_empty;
+        if let HeaderMatch::Present(wanted) = self.matches {
+            return (present == wanted) != self.invert;
+        }
+        let mut values = values.peekable();
+        let matched = if values.peek().is_some() {
+            values.any(|value| self.value_matches(&value))
+        } else if present {
+            self.value_matches("")
+        } else {
+            return false;
+        };
+        matched != self.invert
+    }
+
+    fn value_matches(&self, value: &str) -> bool {
+        match &self.matches {
             HeaderMatch::Present(present) => *present,
-            HeaderMatch::Value(matcher) => matcher.matches(&value),
+            HeaderMatch::Value(matcher) => matcher.matches(value),
             HeaderMatch::Range(start, end) => {
                 value.trim_ascii().parse::<i64>().is_ok_and(|number| (*start..*end).contains(&number))
             }
-        };
-        matched != self.invert
+        }
     }
 }
 

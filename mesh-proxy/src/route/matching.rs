@@ -13,6 +13,7 @@ pub(super) fn matches(condition: &RouteMatch, request: &RouteInput<'_>, path: &s
         && (!condition.grpc || is_grpc(request.headers))
         && headers_match(condition, request)
         && query_matches(condition, request.path)
+        && condition.cookies.iter().all(|cookie| cookie.matches(request.headers))
         && tls_matches(condition, request.tls)
 }
 
@@ -33,6 +34,7 @@ fn path_matches(condition: &RouteMatch, request: &RouteInput<'_>, path: &str) ->
             starts_with(path, prefix, fold) && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
         }
         PathMatch::Regex(regex) => regex.is_match(path),
+        PathMatch::Template(template) => template.matches(path),
         PathMatch::Connect => false,
     }
 }
@@ -49,12 +51,15 @@ fn in_fraction(fraction: RuntimeFraction, random: u64) -> bool {
     random.checked_rem(u64::from(fraction.denominator)).is_some_and(|rest| rest < u64::from(fraction.numerator))
 }
 
-/// `application/grpc`, alone or followed by `+` and a codec.
+/// `application/grpc`, alone or followed by `+` and a codec. Of several content types the list is looked at, and that is not
+/// gRPC unless its first element names a codec.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+')))
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let rest = values.next().and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| match rest.first() {
+        None => values.next().is_none(),
+        Some(first) => *first == b'+',
+    })
 }
 
 fn headers_match(condition: &RouteMatch, request: &RouteInput<'_>) -> bool {
@@ -77,11 +82,16 @@ fn query_matches(condition: &RouteMatch, path_and_query: &str) -> bool {
 fn tls_matches(condition: &RouteMatch, tls: Option<&TlsInfo>) -> bool {
     let presented = tls.is_some_and(|tls| !tls.peer_chain.is_empty());
     let validated = tls.is_some_and(|tls| tls.peer_verified);
-    condition.tls_presented.is_none_or(|wanted| tls.is_some() && wanted == presented)
-        && condition.tls_validated.is_none_or(|wanted| tls.is_some() && wanted == validated)
+    condition.tls_presented.is_none_or(|wanted| wanted == presented)
+        && condition.tls_validated.is_none_or(|wanted| wanted == validated)
 }
 
 /// The path without query and fragment.
 pub(super) fn without_query(path: &str) -> &str {
     path.find(['?', '#']).map_or(path, |end| &path[..end])
+}
+
+/// The path without its parameters: without the first semicolon and what follows.
+pub(super) fn without_parameters(path: &str) -> &str {
+    path.split(';').next().unwrap_or(path)
 }

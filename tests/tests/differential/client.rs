@@ -35,9 +35,7 @@ impl Client {
 
     /// The answer; `status` 0 and a word about it if there is none.
     pub(crate) async fn send(&mut self, case: &Case) -> Outcome {
-        let answer = async {
-            if case.http2 { self.send_http2(case).await } else { self.send_http1(case).await }
-        };
+        let answer = async { if case.http2 { self.send_http2(case).await } else { self.send_http1(case).await } };
         match tokio::time::timeout(LIMIT, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => {
@@ -106,7 +104,8 @@ impl Client {
         };
         let mut sender = sender.ready().await?;
         let uri = Uri::builder().scheme("http").authority(case.host.as_str()).path_and_query(case.path.as_str());
-        let mut request = Request::builder().method(case.method.as_str()).uri(uri.build()?).version(http::Version::HTTP_2);
+        let mut request =
+            Request::builder().method(case.method.as_str()).uri(uri.build()?).version(http::Version::HTTP_2);
         request = request.header(NAME, case.name(self.side));
         for (name, value) in &case.headers {
             request = request.header(name, value);

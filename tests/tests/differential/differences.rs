@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use crate::case::Case;
+use crate::case::{Case, Payload};
 
 /// One thing that differs for one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,9 +27,38 @@ pub(crate) struct Known {
 
 /// All of them.
 pub(crate) const KNOWN: &[Known] = &[
+    Known {
+        id: "repeated-lines",
+        explains: |_, d| d.aspect.contains("header ") && joined(&d.mesh) == joined(&d.envoy),
+    },
     Known { id: "fragment", explains: |case, _| !case.http2 && case.path.contains('#') },
+    Known {
+        id: "early-answer",
+        explains: |case, d| d.aspect == "response header connection" && !case.http2 && case.body != Payload::None,
+    },
+    Known {
+        id: "expected-timeout",
+        explains: |_, d| d.aspect.ends_with("x-envoy-expected-rq-timeout-ms") && close(&d.mesh, &d.envoy),
+    },
     Known { id: "bad-request-line", explains: |case, _| !case.http2 && case.path.contains([' ', 'ü']) },
 ];
+
+/// Times in milliseconds that only the clock has made different.
+fn close(mesh: &str, envoy: &str) -> bool {
+    let number = |text: &str| text.trim_matches(['[', ']', '"']).parse::<i64>().ok();
+    number(mesh).zip(number(envoy)).is_some_and(|(mesh, envoy)| (mesh - envoy).abs() < 1000)
+}
+
+/// The values of a header as one list (RFC 9110, section 5.3; cookies: RFC 9113, section 8.2.3).
+fn joined(values: &str) -> String {
+    values
+        .replace("\", \"", ",")
+        .replace([' ', ';'], ",")
+        .split(',')
+        .filter(|item| !item.is_empty())
+        .collect::<Vec<_>>()
+        .join(",")
+}
 
 /// By kind, with how many there are and the first two requests: one cause mostly shows in many requests.
 pub(crate) fn report(found: &[(Arc<Case>, Difference)]) -> String {
@@ -51,8 +80,7 @@ pub(crate) fn report(found: &[(Arc<Case>, Difference)]) -> String {
 fn the_documented_list_is_this_one() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../mesh-proxy/docs/differences.md");
     let page = std::fs::read_to_string(page).expect("the list is there");
-    let documented: Vec<&str> =
-        page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let documented: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     let known: Vec<&str> = KNOWN.iter().map(|known| known.id).collect();
     assert_eq!(documented, known);
 }

@@ -67,7 +67,7 @@ fn removed(names: &[String], field: &str) -> Translated<Vec<HeaderName>> {
     names.iter().enumerate().map(|(i, name)| editable_header(name).at(format_args!("{field}[{i}]"))).collect()
 }
 
-fn edit(value: &HeaderValueOption) -> Translated<HeaderEdit> {
+pub(super) fn edit(value: &HeaderValueOption) -> Translated<HeaderEdit> {
     let header = present(value.header.as_ref(), "header")?;
     let name = editable_header(&header.key).at("header.key")?;
     let text = match (header.value.as_str(), header.raw_value.as_ref()) {

@@ -7,7 +7,10 @@ use mesh_xds_api::{
     envoy::{
         config::route::v3::{
             RetryPolicy as ProtoPolicy,
-            retry_policy::{RetryHostPredicate, retry_host_predicate::ConfigType},
+            retry_policy::{
+                RateLimitedRetryBackOff as ProtoRateLimited, ResetHeader as ProtoResetHeader, ResetHeaderFormat,
+                RetryHostPredicate, retry_host_predicate::ConfigType,
+            },
         },
         extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate,
     },
@@ -17,9 +20,9 @@ use crate::{
     config::{
         error::{At as _, Translated, refuse_field},
         matcher::header_matchers,
-        value::{nonzero_duration, positive_duration_or},
+        value::{enumeration, header_name, nonzero_duration, positive_duration_or},
     },
-    model::{RetryOn, RetryPolicy},
+    model::{RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy},
     supported,
 };
 
@@ -28,7 +31,7 @@ supported! {
     pub(in crate::config) static RETRIES =
     envoy.config.route.v3.RetryPolicy {
         carried: num_retries, per_try_timeout, per_try_idle_timeout, host_selection_retry_max_attempts,
-            retriable_status_codes, retry_back_off, retriable_headers, retriable_request_headers;
+            retriable_status_codes, retry_back_off, rate_limited_retry_back_off, retriable_headers, retriable_request_headers;
         limited: retry_on = "5xx, gateway-error, reset, reset-before-request, connect-failure, retriable-4xx, \
                 refused-stream, retriable-status-codes, retriable-headers, envoy-ratelimited, cancelled, \
                 deadline-exceeded, internal, resource-exhausted, unavailable",
@@ -36,6 +39,12 @@ supported! {
     }
     envoy.config.route.v3.RetryPolicy.RetryBackOff {
         carried: base_interval, max_interval;
+    }
+    envoy.config.route.v3.RetryPolicy.RateLimitedRetryBackOff {
+        carried: reset_headers, max_interval;
+    }
+    envoy.config.route.v3.RetryPolicy.ResetHeader {
+        carried: name, format;
     }
     envoy.config.route.v3.RetryPolicy.RetryHostPredicate {
         carried: name, typed_config;
@@ -45,6 +54,8 @@ supported! {
 
 /// Back-off base when nothing is said (Envoy's `upstream.base_retry_backoff_ms`).
 const BASE: Duration = Duration::from_millis(25);
+/// Longest wait that a rate limited response may ask for when nothing is said.
+const RATE_LIMITED_MAX: Duration = Duration::from_secs(300);
 
 pub(super) fn policy(value: &ProtoPolicy) -> Translated<RetryPolicy> {
     let (base_interval, max_interval) = back_off(value)?;
@@ -73,6 +84,12 @@ pub(super) fn policy(value: &ProtoPolicy) -> Translated<RetryPolicy> {
         per_try_idle_timeout: nonzero_duration(value.per_try_idle_timeout.as_ref(), "per_try_idle_timeout")?,
         base_interval,
         max_interval,
+        rate_limited: value
+            .rate_limited_retry_back_off
+            .as_ref()
+            .map(rate_limited)
+            .transpose()
+            .at("rate_limited_retry_back_off")?,
         avoid_previous_hosts,
         host_selection_attempts: attempts,
         retriable_statuses,
@@ -95,6 +112,24 @@ fn back_off(value: &ProtoPolicy) -> Translated<(Duration, Duration)> {
     Ok((base, longest))
 }
 
+fn rate_limited(value: &ProtoRateLimited) -> Translated<RateLimitedBackOff> {
+    if value.reset_headers.is_empty() {
+        return refuse_field("reset_headers", "one at least is required");
+    }
+    let header = |(i, header): (usize, &ProtoResetHeader)| -> Translated<ResetHeader> {
+        let field = format!("reset_headers[{i}]");
+        let format = match enumeration(header.format, "format").at(&field)? {
+            ResetHeaderFormat::Seconds => ResetFormat::Seconds,
+            ResetHeaderFormat::UnixTimestamp => ResetFormat::UnixTimestamp,
+        };
+        Ok(ResetHeader { name: header_name(&header.name).at("name").at(&field)?, format })
+    };
+    Ok(RateLimitedBackOff {
+        headers: value.reset_headers.iter().enumerate().map(header).collect::<Translated<_>>()?,
+        max_interval: positive_duration_or(value.max_interval.as_ref(), "max_interval", RATE_LIMITED_MAX)?,
+    })
+}
+
 fn previous_hosts(value: &RetryHostPredicate) -> Translated<()> {
     let known = match &value.config_type {
         Some(ConfigType::TypedConfig(config)) => any::is::<PreviousHostsPredicate>(config),
@@ -103,28 +138,13 @@ fn previous_hosts(value: &RetryHostPredicate) -> Translated<()> {
     if known { Ok(()) } else { refuse_field("", format!("{} is not carried", value.name)) }
 }
 
+/// What `retry_on` names. Every condition must be known.
 fn conditions(text: &str) -> Translated<RetryOn> {
     let mut on = RetryOn::default();
     for condition in text.split(',').map(str::trim).filter(|condition| !condition.is_empty()) {
-        let flag = match condition {
-            "5xx" => &mut on.five_xx,
-            "gateway-error" => &mut on.gateway_error,
-            "reset" => &mut on.reset,
-            "reset-before-request" => &mut on.reset_before_request,
-            "connect-failure" => &mut on.connect_failure,
-            "retriable-4xx" => &mut on.retriable_4xx,
-            "refused-stream" => &mut on.refused_stream,
-            "retriable-status-codes" => &mut on.retriable_status_codes,
-            "retriable-headers" => &mut on.retriable_headers,
-            "envoy-ratelimited" => &mut on.envoy_ratelimited,
-            "cancelled" => &mut on.grpc_cancelled,
-            "deadline-exceeded" => &mut on.grpc_deadline_exceeded,
-            "internal" => &mut on.grpc_internal,
-            "resource-exhausted" => &mut on.grpc_resource_exhausted,
-            "unavailable" => &mut on.grpc_unavailable,
-            other => return refuse_field("retry_on", format!("{other} is not carried")),
-        };
-        *flag = true;
+        if !on.set(condition) {
+            return refuse_field("retry_on", format!("{condition} is not carried"));
+        }
     }
     Ok(on)
 }

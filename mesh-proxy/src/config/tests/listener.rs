@@ -197,7 +197,9 @@ fn istios_routes() {
     let host = &table.virtual_hosts[0];
     assert_eq!(host.domains[0], "reviews.default.svc.cluster.local");
     let Action::Forward(forward) = &host.routes[0].action else { panic!("forwards") };
-    assert!(matches!(&forward.cluster, ClusterSpecifier::Weighted(w) if w.len() == 2 && !w[1].edits.is_empty()));
+    assert!(
+        matches!(&forward.cluster, ClusterSpecifier::Weighted(w) if w.clusters.len() == 2 && !w.clusters[1].edits.is_empty())
+    );
     assert!(forward.timeout.is_zero() && matches!(&forward.rewrite, PathRewrite::Prefix(p) if p == "/v1"));
     let retry = forward.retry.as_ref().unwrap();
     assert!(retry.on.grpc_unavailable && retry.avoid_previous_hosts && retry.host_selection_attempts == 5);

@@ -293,7 +293,10 @@ async fn a_mirror_gets_the_body_too() {
         }
     })
     .await;
-    let listener = forwarding(|f| f.mirrors = vec![crate::model::Mirror { cluster: "m".into(), fraction: None }]);
+    let cluster_name = crate::model::ClusterName::Fixed("m".into());
+    let policy =
+        crate::model::Mirror { cluster: cluster_name, fraction: None, keep_host: false, host: None, edits: vec![] };
+    let listener = forwarding(|f| f.mirrors = vec![policy]);
     let mirrored = testing::cluster("m", &[mirror], crate::model::HttpProtocol::Http1);
     let plane = Plane::start(vec![listener], vec![cluster(&[upstream]), mirrored]).await;
     let request = "POST / HTTP/1.1\r\nhost: a:80\r\nconnection: close\r\ncontent-length: 5\r\n\r\nhello";
@@ -306,11 +309,21 @@ async fn a_mirror_gets_the_body_too() {
 #[tokio::test]
 async fn a_cookie_for_hashing_is_made_once() {
     let upstream = http_server(echo).await;
-    let policy = crate::model::HashPolicy::Cookie("sid".into(), Some(Duration::from_secs(60)), "/".into());
+    let by = crate::model::HashBy::Cookie {
+        name: "sid".into(),
+        ttl: Some(Duration::from_secs(60)),
+        path: "/".into(),
+        attributes: vec![("SameSite".into(), "Lax".into()), ("Secure".into(), String::new())],
+    };
+    let policy = crate::model::HashPolicy { by, terminal: false };
     let listener = forwarding(|f| f.hash_policy = vec![policy]);
     let plane = Plane::start(vec![listener], vec![cluster(&[upstream])]).await;
     let answer = raw(plane.connect("l").await, GET).await;
-    assert!(answer.contains("set-cookie: sid=\"") && answer.contains("; Max-Age=60; Path=/; HttpOnly\r\n"), "{answer}");
+    assert!(
+        answer.contains("set-cookie: sid=\"")
+            && answer.contains("; Max-Age=60; Path=/; SameSite=Lax; Secure; HttpOnly\r\n"),
+        "{answer}"
+    );
     let request = "GET / HTTP/1.1\r\nhost: a\r\ncookie: sid=1\r\nconnection: close\r\n\r\n";
     let answer = raw(plane.connect("l").await, request).await;
     assert!(!answer.contains("set-cookie"), "{answer}");

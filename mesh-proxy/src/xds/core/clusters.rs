@@ -100,7 +100,9 @@ impl Clusters {
                 let Action::Forward(forward) = &route.action else { continue };
                 let missing = match &forward.cluster {
                     ClusterSpecifier::Cluster(name) => Some(name).filter(|name| unknown(name)),
-                    ClusterSpecifier::Weighted(all) => all.iter().map(|c| &c.name).find(|name| unknown(name)),
+                    ClusterSpecifier::Weighted(all) => {
+                        all.clusters.iter().filter_map(|c| c.cluster.fixed()).find(|name| unknown(name))
+                    }
                     ClusterSpecifier::Header(_) => None,
                 };
                 if let Some(name) = missing {
