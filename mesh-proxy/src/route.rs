@@ -4,12 +4,14 @@
 //! the authority has upper case letters and is longer than 256 bytes.
 
 mod hosts;
+mod index;
 mod matching;
 
 use std::sync::Arc;
 
 use ::http::{HeaderMap, StatusCode};
 use hosts::Hosts;
+use index::PathIndex;
 pub(crate) use matching::is_grpc;
 
 use crate::{
@@ -22,6 +24,8 @@ use crate::{
 pub struct Routes {
     table: Arc<RouteTable>,
     hosts: Hosts,
+    /// Of each virtual host.
+    paths: Vec<Option<PathIndex>>,
     to_https: Arc<Route>,
 }
 
@@ -72,7 +76,9 @@ impl Routes {
     #[must_use]
     pub fn compile(table: Arc<RouteTable>) -> Self {
         let hosts = Hosts::new(&table);
-        Self { table, hosts, to_https: Arc::new(https_redirect()) }
+        let paths = |host: &Arc<VirtualHost>| PathIndex::new(host.routes.iter().map(|route| &**route));
+        let paths = table.virtual_hosts.iter().map(paths).collect();
+        Self { table, hosts, paths, to_https: Arc::new(https_redirect()) }
     }
 
     /// The table this was made of.
@@ -87,18 +93,19 @@ impl Routes {
         self.hosts.find(authority).and_then(|at| self.table.virtual_hosts.get(at))
     }
 
-    /// What virtual hosts are searched by.
+    /// What virtual hosts are searched by; `None`: by nothing, so there is none.
     fn searched_name<'r>(&self, request: &RouteInput<'r>) -> Option<&'r str> {
         match &self.table.vhost_header {
             None => Some(request.authority),
-            Some(name) => request.headers.get(name).map_or(Some(""), |value| value.to_str().ok()),
+            Some(name) => request.headers.get(name)?.to_str().ok(),
         }
     }
 
     /// The route of a request; `None` if no virtual host or no route of it matches.
     #[must_use]
     pub fn find(&self, request: &RouteInput<'_>) -> Option<RouteFound> {
-        let virtual_host = self.virtual_host(self.searched_name(request)?)?;
+        let at = self.hosts.find(self.searched_name(request)?)?;
+        let virtual_host = self.table.virtual_hosts.get(at)?;
         let must_redirect = match virtual_host.require_tls {
             Some(true) => true,
             Some(false) => !request.internal,
@@ -109,7 +116,14 @@ impl Routes {
         } else {
             let path = matching::without_query(request.path);
             let path = if self.table.ignore_path_parameters { matching::without_parameters(path) } else { path };
-            virtual_host.routes.iter().find(|route| matching::matches(&route.matches, request, path))?
+            let matches = |route: &Arc<Route>| matching::matches(&route.matches, request, path);
+            match self.paths.get(at)? {
+                Some(index) => {
+                    let found = index.find(path, |position| virtual_host.routes.get(position).is_some_and(matches));
+                    virtual_host.routes.get(found?)?
+                }
+                None => virtual_host.routes.iter().find(|route| matches(route))?,
+            }
         };
         Some(RouteFound { virtual_host: virtual_host.clone(), route: route.clone() })
     }

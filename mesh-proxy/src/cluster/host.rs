@@ -84,7 +84,11 @@ impl Host {
         Self {
             name: address.to_string().into(),
             address,
-            hostname: endpoint.hostname.clone(),
+            hostname: match &endpoint.address {
+                // A host found by a name answers to it.
+                Address::Name(name, _) if endpoint.hostname.is_empty() => name.clone(),
+                _ => endpoint.hostname.clone(),
+            },
             weight: endpoint.weight.max(1),
             health: endpoint.health,
             metadata: endpoint.metadata.clone(),

@@ -16,11 +16,11 @@ macro_rules! flags {
 }
 
 flags! {
+    4 UPSTREAM_RETRY_LIMIT "URX" "UpstreamRetryLimitExceeded" "the retry or connect limit was reached";
     0 NO_HEALTHY_UPSTREAM "UH" "NoHealthyUpstream" "no healthy host in the cluster";
     1 UPSTREAM_CONNECTION_FAILURE "UF" "UpstreamConnectionFailure" "connecting upstream failed";
     2 UPSTREAM_OVERFLOW "UO" "UpstreamOverflow" "a circuit breaker was open";
     3 NO_ROUTE "NR" "NoRouteFound" "no route, or no filter chain";
-    4 UPSTREAM_RETRY_LIMIT "URX" "UpstreamRetryLimitExceeded" "the retry or connect limit was reached";
     5 NO_CLUSTER "NC" "NoClusterFound" "the route's cluster does not exist";
     6 DURATION_TIMEOUT "DT" "DurationTimeout" "the longest life of a stream or connection was reached";
     7 DOWNSTREAM_TERMINATION "DC" "DownstreamConnectionTermination" "the client closed the connection";
@@ -70,7 +70,7 @@ impl ResponseFlags {
         Self::ALL.iter().find(|(_, s, _)| *s == short).map(|(f, ..)| *f)
     }
 
-    /// Short names of the flags that are set, in bit order.
+    /// Short names of the flags that are set: the retry limit first, which is told before the failure it ends with.
     pub fn short_names(self) -> impl Iterator<Item = &'static str> {
         Self::ALL.iter().filter(move |(f, ..)| self.contains(*f)).map(|(_, s, _)| *s)
     }

@@ -30,7 +30,7 @@ struct Client {
     single: bool,
 }
 
-/// Headers of a request on arrival. The client's address goes to `info`.
+/// Headers of a request on arrival. The client's address goes to `info`. The answer: whether the client is internal.
 ///
 /// # Errors
 /// The answer, where an extension rejects a request whose client it cannot find.
@@ -40,7 +40,7 @@ pub(super) fn sanitize(
     headers: &mut HeaderMap,
     info: &mut StreamInfo,
     random: impl FnOnce() -> u128,
-) -> Result<(), LocalReply> {
+) -> Result<bool, LocalReply> {
     if headers.get_all(X_FORWARDED_FOR).iter().nth(1).is_some() {
         let all: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
         if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b","[..])) {
@@ -63,7 +63,7 @@ pub(super) fn sanitize(
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
     if headers.keys().any(is_internal_only) {
-        remove_internal(headers, internal);
+        remove_internal(headers, internal, edge);
     }
     if internal {
         headers.insert(INTERNAL, HeaderValue::from_static("true"));
@@ -81,7 +81,7 @@ pub(super) fn sanitize(
         append(headers, VIA, &config.via, ", ");
     }
     xfcc::apply(config, connection.tls.as_deref(), headers);
-    Ok(())
+    Ok(internal)
 }
 
 /// `use_remote_address`: the peer, or what stands in XFF before the trusted hops.

@@ -64,6 +64,11 @@ impl Failed {
         })
     }
 
+    /// The connection manager's limit, not the router's.
+    pub(super) fn is_managers(&self) -> bool {
+        matches!(self, Failed::Expired(Expired::Idle | Expired::Life | Expired::Request))
+    }
+
     /// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
     pub(super) fn transport_reason(&self) -> Option<Cow<'static, str>> {
         match self {
@@ -76,11 +81,9 @@ impl Failed {
     pub(super) fn reply(&self, retried: bool) -> LocalReply {
         let reset = |flag: ResponseFlags, status: StatusCode, reason: &'static str, transport: Option<&str>| {
             let text = if retried { "retried and the latest reset reason" } else { "reset reason" };
-            let mut body = format!("upstream connect error or disconnect/reset before headers. {text}: {reason}");
+            let body = format!("upstream connect error or disconnect/reset before headers. {text}: {reason}");
             let mut details = format!("upstream_reset_before_response_started{{{}", reason.replace(' ', "_"));
             if let Some(transport) = transport.filter(|t| !t.is_empty()) {
-                body.push_str(", transport failure reason: ");
-                body.push_str(transport);
                 details.push('|');
                 details.push_str(&transport.replace(char::is_whitespace, "_"));
             }
@@ -128,8 +131,7 @@ fn expired(which: Expired) -> LocalReply {
             .with_flags(ResponseFlags::UPSTREAM_TIMEOUT),
         Expired::Idle => LocalReply::new(gateway, "stream_idle_timeout", "stream timeout")
             .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT),
-        Expired::Life => LocalReply::new(gateway, "max_duration_timeout", "downstream duration timeout")
-            .with_flags(ResponseFlags::UPSTREAM_MAX_STREAM_DURATION),
+        Expired::Life => LocalReply::new(gateway, "max_duration_timeout", "downstream duration timeout"),
         Expired::Request => LocalReply::new(StatusCode::REQUEST_TIMEOUT, "request_overall_timeout", "request timeout")
             .with_flags(ResponseFlags::DOWNSTREAM_TERMINATION),
     }
@@ -187,7 +189,7 @@ mod tests {
         assert_eq!(
             reply.body,
             "upstream connect error or disconnect/reset before headers. retried and the latest reset reason: \
-             remote connection failure, transport failure reason: delayed connect error: Connection refused"
+             remote connection failure"
         );
         assert_eq!(
             reply.details,

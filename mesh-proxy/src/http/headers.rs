@@ -41,9 +41,10 @@ const INTERNAL: &[&str] = &[
     "x-envoy-force-trace",
     "x-envoy-ip-tags",
     "x-envoy-original-url",
-    "x-envoy-decorator-operation",
-    "x-envoy-original-path",
 ];
+
+/// `x-envoy-*` request headers that come from no client of the edge.
+const EDGE: &[&str] = &["x-envoy-decorator-operation", "x-envoy-original-path"];
 
 /// `connection: upgrade` with an `upgrade` token, lower case; `None` if it is no upgrade.
 pub(super) fn upgrade_type(headers: &HeaderMap) -> Option<String> {
@@ -98,13 +99,16 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
 /// Whether external clients must not set `name`.
 pub(super) fn is_internal_only(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.starts_with("x-envoy-") && (name == "x-envoy-internal" || INTERNAL.contains(&name))
+    name.starts_with("x-envoy-") && (name == "x-envoy-internal" || INTERNAL.contains(&name) || EDGE.contains(&name))
 }
 
-/// Removes what the client must not set.
-pub(super) fn remove_internal(headers: &mut HeaderMap, internal: bool) {
+/// Removes what the client must not set. `edge`: this proxy is the first that an external client meets.
+pub(super) fn remove_internal(headers: &mut HeaderMap, internal: bool, edge: bool) {
     headers.remove("x-envoy-internal");
     for name in if internal { &[] } else { INTERNAL } {
+        headers.remove(*name);
+    }
+    for name in if edge { EDGE } else { &[] } {
         headers.remove(*name);
     }
 }

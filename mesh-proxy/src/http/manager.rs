@@ -37,7 +37,7 @@ use crate::{
     access_log::LogContext,
     body::Body,
     filter::{LocalReply, ResponseFlags, StreamInfo},
-    model::{Action, ClusterSpecifier, FilterConfigs, HeaderEdits, Redirect, Route, VirtualHost},
+    model::{Action, ClusterSpecifier, FilterConfigs, Redirect, Route, VirtualHost},
     route::{RouteInput, Routes},
     upstream::UpstreamBody,
 };
@@ -160,7 +160,7 @@ pub(super) fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
         scheme: target::scheme(request),
         random,
         tls: stream.connection.info.tls.as_deref(),
-        internal: false,
+        internal: stream.internal,
     });
     stream.info.route = found.as_ref().map(|f| f.route.clone());
     let found = found?;
@@ -217,21 +217,17 @@ impl Routed {
         }
     }
 
-    /// Levels of request edits behind the weighted cluster's, in order of application.
-    pub(super) fn request_edits(&self) -> edits::Levels<'_> {
-        self.levels(None)
-    }
-
-    /// Levels of response edits, in order of application.
-    fn response_edits(&self) -> edits::Levels<'_> {
-        self.levels(self.weighted_cluster().map(|c| &c.edits))
-    }
-
-    fn levels<'a>(&'a self, first: Option<&'a HeaderEdits>) -> edits::Levels<'a> {
+    /// Levels of header edits behind the weighted cluster's, which come first whatever their order; in order of
+    /// application.
+    pub(super) fn edits(&self) -> edits::Levels<'_> {
         let mut levels = edits::Levels::new();
+        if matches!(&self.route.action, Action::Redirect(redirect) if redirect.keep_authority) {
+            // What `require_tls` answers is no route's answer.
+            return levels;
+        }
         let table = self.routes.table();
-        let all = [first, Some(&self.route.edits), Some(&self.virtual_host.edits), Some(&table.edits)];
-        levels.extend(all.into_iter().flatten().filter(|e| !e.is_empty()));
+        let all = [&self.route.edits, &self.virtual_host.edits, &table.edits];
+        levels.extend(all.into_iter().filter(|e| !e.is_empty()));
         if table.most_specific_edits_last {
             levels.reverse();
         }
@@ -240,7 +236,11 @@ impl Routed {
 }
 
 async fn act(stream: &mut Stream, routed: Option<&Routed>, upgrade: Option<Upgrade>) -> Reply {
-    let Some(routed) = routed else { return Reply::local(no_route(stream)) };
+    let Some(routed) = routed else {
+        stream.chain.stats.no_route.inc();
+        let reply = LocalReply::new(StatusCode::NOT_FOUND, "route_not_found", "");
+        return Reply::local(reply.with_flags(ResponseFlags::NO_ROUTE));
+    };
     match &routed.route.action {
         Action::Forward(forward) => router::forward(stream, routed, forward, upgrade).await,
         Action::Direct(direct) => {
@@ -259,13 +259,13 @@ async fn act(stream: &mut Stream, routed: Option<&Routed>, upgrade: Option<Upgra
             set_location(stream, routed, redirect, &mut reply);
             Reply::local(reply)
         }
-        Action::Unrouted => Reply::local(no_route(stream)),
+        // As in Envoy: a route to no cluster.
+        Action::Unrouted => {
+            stream.chain.stats.no_cluster.inc();
+            let reply = LocalReply::new(StatusCode::SERVICE_UNAVAILABLE, "cluster_not_found", "");
+            Reply::local(reply.with_flags(ResponseFlags::NO_CLUSTER))
+        }
     }
-}
-
-fn no_route(stream: &Stream) -> LocalReply {
-    stream.chain.stats.no_route.inc();
-    LocalReply::new(StatusCode::NOT_FOUND, "route_not_found", "").with_flags(ResponseFlags::NO_ROUTE)
 }
 
 fn set_location(stream: &Stream, routed: &Routed, redirect: &Redirect, reply: &mut LocalReply) {
@@ -292,6 +292,7 @@ async fn answer(
     };
     let mut tunnel = tunnel;
     let (mut parts, mut source) = response.into_parts();
+    stream.info.status = Some(parts.status.as_u16());
     if let Some(routed) = routed {
         edit_response(&stream, routed, &mut parts.headers);
     }
@@ -351,7 +352,7 @@ fn local(stream: &mut Stream, mut reply: LocalReply) -> Response<Source> {
 }
 
 fn edit_response(stream: &Stream, routed: &Routed, response: &mut http::HeaderMap) {
-    for level in routed.response_edits() {
+    for level in routed.weighted_cluster().map(|cluster| &cluster.edits).into_iter().chain(routed.edits()) {
         edits::remove(response, &level.response_remove);
         if level.response.is_empty() {
             continue;

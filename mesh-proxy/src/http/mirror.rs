@@ -1,10 +1,10 @@
 //! Copies of requests sent to other clusters; their answers are dropped (`RequestMirrorPolicy`).
 
-use std::{rc::Rc, time::Duration};
+use std::{net::UdpSocket, rc::Rc, sync::OnceLock, time::Duration};
 
-use http::{HeaderName, HeaderValue, Request, Version, header::HOST};
+use http::{HeaderName, HeaderValue, Request, Version, header::{HOST, TRANSFER_ENCODING}};
 
-use super::{edits, stream::Stream, target};
+use super::{edits, headers, router, stream::Stream, target};
 use crate::{
     access_log::LogContext,
     balancer::PickContext,
@@ -60,16 +60,18 @@ fn copy(stream: &Stream, mirror: &Mirror) -> Request<Body> {
     let mut request = Request::new(Body::Empty);
     *request.method_mut() = original.method.clone();
     *request.version_mut() = original.version;
-    let (mut uri, mut headers) = (original.uri.clone(), original.headers.clone());
-    target::into_origin_form(&mut uri, &mut headers);
+    let (mut uri, mut all) = (original.uri.clone(), original.headers.clone());
+    target::into_origin_form(&mut uri, &mut all);
     if let Ok(host) = HeaderValue::try_from(host(mirror, target::authority(original))) {
-        headers.insert(HOST, host);
+        all.insert(HOST, host);
     }
-    headers.insert(ENVOY_INTERNAL, HeaderValue::from_static("true"));
+    all.insert(ENVOY_INTERNAL, HeaderValue::from_static("true"));
+    headers::append(&mut all, headers::X_FORWARDED_FOR, own_address(), ",");
+    router::frame(&original.method, stream.upload.is_some(), &mut all);
     for edit in &mirror.edits {
         match edit {
             MirrorEdit::Remove(name) => {
-                headers.remove(name);
+                all.remove(name);
             }
             MirrorEdit::Set(edit) => {
                 let context = LogContext {
@@ -79,13 +81,26 @@ fn copy(stream: &Stream, mirror: &Mirror) -> Request<Body> {
                     trailers: None,
                 };
                 let values = edits::values([edit], &context, &stream.chain.worker);
-                edits::set(&mut headers, values);
+                edits::set(&mut all, values);
             }
         }
     }
     *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
+    *request.headers_mut() = all;
     request
+}
+
+/// This machine's address, as the system would choose it to reach others; a copy counts as a request of its own.
+fn own_address() -> &'static str {
+    static ADDRESS: OnceLock<String> = OnceLock::new();
+    ADDRESS.get_or_init(|| {
+        // Connecting a UDP socket sends nothing. The other end is an address for documentation (RFC 5737).
+        let address = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            socket.connect("192.0.2.1:9")?;
+            socket.local_addr()
+        });
+        address.map_or_else(|_| "127.0.0.1".to_owned(), |address| address.ip().to_string())
+    })
 }
 
 fn host(mirror: &Mirror, authority: &str) -> String {
@@ -108,6 +123,7 @@ async fn exchange(cluster: Rc<LocalCluster>, mut request: Request<Body>) {
     let Ok(sender) = cluster.http(&host, Some(request.version()), false).await else { return };
     if sender.is_http2() {
         let (mut uri, mut headers) = (request.uri().clone(), std::mem::take(request.headers_mut()));
+        headers.remove(TRANSFER_ENCODING);
         target::into_absolute_form(&mut uri, &mut headers, "http");
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;

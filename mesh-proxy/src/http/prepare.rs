@@ -12,7 +12,7 @@ use http::{
 };
 use hyper::{ext::Protocol, upgrade::OnUpgrade};
 
-use super::{client, guard::http1::Violation, headers, manager::Upgrade, path, rewrite, stream::Stream, target};
+use super::{client, edits, guard::http1::Violation, headers, manager::Upgrade, path, rewrite, stream::Stream, target};
 use crate::{
     filter::{LocalReply, ResponseFlags},
     model::{EscapedSlashes, HttpConnectionManager, StripPort, Underscores},
@@ -65,7 +65,12 @@ fn clean(
     let worker = stream.chain.worker.clone();
     let random = || u128::from(worker.random()) << 64 | u128::from(worker.random());
     let connection = &stream.connection.info;
-    client::sanitize(model, connection, &mut request.headers, &mut stream.info, random)?;
+    stream.internal = client::sanitize(model, connection, &mut request.headers, &mut stream.info, random)?;
+    if !stream.internal
+        && let Some(routes) = stream.chain.routes()
+    {
+        edits::remove(&mut request.headers, &routes.table().internal_only_headers);
+    }
     Ok(upgrade)
 }
 

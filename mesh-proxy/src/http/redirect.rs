@@ -49,11 +49,15 @@ impl Trail {
             return None;
         }
         let original_url = original_url(stream);
-        let before = (stream.request.uri.clone(), stream.request.headers.clone(), stream.info.route.clone());
+        let request = &stream.request;
+        let before =
+            (request.uri.clone(), request.headers.clone(), target::scheme(request), stream.info.route.clone());
         point_to(stream, &location)?;
         let found = find_route(stream, random).filter(|next| self.admits(policy, routed, next, from, to));
         let Some(next) = found else {
-            (stream.request.uri, stream.request.headers, stream.info.route) = before;
+            let (uri, headers, scheme, route) = before;
+            (stream.request.uri, stream.request.headers, stream.info.route) = (uri, headers, route);
+            target::set_scheme(&mut stream.request, scheme);
             return None;
         };
         self.followed += 1;
@@ -107,7 +111,7 @@ fn point_to(stream: &mut Stream, location: &Uri) -> Option<()> {
     target::set_authority(&mut stream.request, authority);
     let path = location.path_and_query().map_or("/", |path| path.as_str());
     target::set_path(&mut stream.request, path.to_owned());
-    target::set_scheme(&mut stream.request, location.scheme_str()?);
+    target::set_scheme(&mut stream.request, if location.scheme_str() == Some("https") { "https" } else { "http" });
     Some(())
 }
 

@@ -168,6 +168,16 @@ impl Asked {
     }
 }
 
+/// A time in `grpc-timeout` form, rounded to the unit that its digits have room for.
+pub(super) fn to_grpc_timeout(time: Duration) -> String {
+    const ROOM: u128 = 100_000_000;
+    match time.as_millis() {
+        millis if millis < ROOM => format!("{millis}m"),
+        millis if millis / 1000 < ROOM => format!("{}S", millis / 1000),
+        millis => format!("{}M", (millis / 60_000).min(ROOM - 1)),
+    }
+}
+
 /// A duration in `grpc-timeout` form (gRPC over HTTP/2): up to 8 digits and a unit.
 pub(super) fn grpc_timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
@@ -192,7 +202,7 @@ mod tests {
 
     use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-    use super::{Failure, asked_pause, back_off, grpc_timeout, on_failure, on_response};
+    use super::{Failure, asked_pause, back_off, grpc_timeout, on_failure, on_response, to_grpc_timeout};
     use crate::model::{RateLimitedBackOff, ResetFormat, ResetHeader, RetryOn, RetryPolicy};
 
     fn policy(on: RetryOn) -> RetryPolicy {
@@ -283,6 +293,8 @@ mod tests {
 
     #[test]
     fn grpc_timeouts() {
+        assert_eq!(to_grpc_timeout(Duration::from_micros(50_900)), "50m");
+        assert_eq!(to_grpc_timeout(Duration::from_secs(100_000)), "100000S");
         assert_eq!(grpc_timeout(b"100m"), Some(Duration::from_millis(100)));
         assert_eq!(grpc_timeout(b"2H"), Some(Duration::from_secs(7200)));
         for bad in [&b""[..], b"m", b"1", b"123456789S", b"1x", b"-1S"] {

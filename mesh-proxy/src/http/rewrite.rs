@@ -32,7 +32,7 @@ pub(super) fn location(
     format: impl FnOnce(&str) -> String,
 ) -> String {
     let (path, query) = split(request.path);
-    let scheme = redirect.scheme.as_deref().map_or_else(|| request.scheme.to_owned(), str::to_ascii_lowercase);
+    let scheme = redirect.scheme.as_deref().unwrap_or(request.scheme);
     let (host, port) = host_and_port(request.authority);
     let mut location = match (&redirect.host, redirect.keep_authority) {
         (Some(host), _) => format!("{scheme}://{host}"),

@@ -80,14 +80,9 @@ pub(super) async fn forward(
     {
         return Reply::local(LocalReply::new(StatusCode::FORBIDDEN, "upgrade_failed", ""));
     }
-    let reply = match find_cluster(stream, routed, forward) {
+    match find_cluster(stream, routed, forward) {
         Ok(cluster) => forward_to(cluster, stream, routed, forward, upgrade).await,
         Err(reply) => Reply::local(reply),
-    };
-    if routed.virtual_host.include_attempt_count_in_response {
-        reply.with_attempts(stream.info.attempts)
-    } else {
-        reply
     }
 }
 
@@ -103,11 +98,12 @@ async fn forward_to(
     stream.info.cluster_metadata = Some(handle.config().metadata.clone());
     let (limits, per_try) = timeouts::take(stream, forward, upgrade.is_some());
     prepare_request(stream, routed, forward);
-    mirror::send(stream, forward);
     let policy = forward.retry.as_deref().or(routed.virtual_host.retry.as_deref());
     let policy = retry::policy(policy, &mut stream.request.headers);
     let policy = policy.filter(|p| upgrade.is_none() && admits_request(p, stream));
     let per_try = per_try.or(policy.as_ref().and_then(|p| p.per_try_timeout));
+    timeouts::tell(&mut stream.request.headers, limits.total, per_try, Duration::ZERO);
+    mirror::send(stream, forward);
     hash::make_cookies(&forward.hash_policy, stream);
     let hash = hash::of(&forward.hash_policy, stream);
     let terminated = |upgrade: &Upgrade| upgrade.kind == "connect" && forward.terminates_connect;
@@ -154,7 +150,7 @@ fn prepare_request(stream: &mut Stream, routed: &Routed, forward: &Forward) {
             target::set_authority(&mut stream.request, host);
         }
     }
-    for level in routed.request_edits() {
+    for level in routed.edits() {
         edit_request(stream, level);
     }
     let old_path = target::path(&stream.request);
@@ -175,7 +171,7 @@ fn prepare_request(stream: &mut Stream, routed: &Routed, forward: &Forward) {
             let path = path.split('?').next().unwrap_or("");
             Some(pattern.replace_all(path, &*rewrite::replacement(substitution)).into_owned())
         }
-        HostRewrite::Format(text) => Some(format(stream, text)),
+        HostRewrite::Format(text) => Some(stream.chain.worker.format_text(text, &context(stream))),
     };
     if let Some(host) = host.filter(|host| !host.is_empty()) {
         rewrite_host(stream, forward, &host);
@@ -210,7 +206,7 @@ fn rewrite_host(stream: &mut Stream, forward: &Forward, host: &str) {
 
 /// How an HTTP/1.1 request tells where its body ends: a body of unknown length is chunked whatever the method, and a method
 /// that mostly has a body says so if there is none (RFC 9110, section 8.6).
-fn frame(method: &Method, has_body: bool, headers: &mut HeaderMap) {
+pub(super) fn frame(method: &Method, has_body: bool, headers: &mut HeaderMap) {
     if headers.contains_key(CONTENT_LENGTH) {
         return;
     }
@@ -274,7 +270,8 @@ impl Call<'_> {
                 if let Failed::Expired(which) = &failed {
                     stream.chain.stats.note_expired(*which);
                 }
-                return Reply::local(failed.reply(stream.info.attempts > 1));
+                let reply = Reply::local(failed.reply(stream.info.attempts > 1));
+                return if failed.is_managers() { reply } else { self.with_attempts(stream, reply) };
             }
         }
     }
@@ -410,11 +407,11 @@ impl Call<'_> {
             let text = if stream.timed_out { "true" } else { "false" };
             stream.request.headers.insert(IS_TIMEOUT_RETRY, HeaderValue::from_static(text));
         }
-        let elapsed = match timeouts::complete(stream) {
-            Some(complete) if stream.info.attempts > 1 => complete.elapsed(),
-            _ => Duration::ZERO,
-        };
-        timeouts::tell(&mut stream.request.headers, self.limits.total, self.per_try, elapsed);
+        if stream.info.attempts > 1
+            && let Some(complete) = timeouts::complete(stream)
+        {
+            timeouts::tell(&mut stream.request.headers, self.limits.total, self.per_try, complete.elapsed());
+        }
         let scheme = target::scheme(&stream.request);
         let kept = stream.chain.keeps_headers || self.has_budget(stream) || self.forward.internal_redirect.is_some();
         let mut headers =
@@ -500,6 +497,15 @@ impl Call<'_> {
             let tunnel = Tunnel::new(upgrade, &mut response, self.limits.idle);
             return Reply::Upgraded(Box::new(response), Box::new(tunnel));
         }
-        Reply::Upstream(Box::new(response), self.limits)
+        let reply = Reply::Upstream(Box::new(response), self.limits);
+        self.with_attempts(stream, reply)
+    }
+
+    fn with_attempts(&self, stream: &Stream, reply: Reply) -> Reply {
+        if self.routed.virtual_host.include_attempt_count_in_response {
+            reply.with_attempts(stream.info.attempts)
+        } else {
+            reply
+        }
     }
 }

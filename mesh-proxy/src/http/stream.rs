@@ -36,6 +36,8 @@ pub(super) struct Stream {
     pub(super) trailers: Option<HeaderMap>,
     /// Cookies made here, for the response.
     pub(super) cookies: SmallVec<[HeaderValue; 1]>,
+    /// The client is internal: it may steer retries and timeouts.
+    pub(super) internal: bool,
     /// The request is gRPC.
     pub(super) grpc: bool,
     /// Trailers of the answer do not go on.
@@ -65,6 +67,7 @@ impl Stream {
             response: None,
             trailers: None,
             cookies: SmallVec::new(),
+            internal: false,
             grpc: false,
             drops_trailers: false,
             complete: false,

@@ -28,7 +28,13 @@ pub(super) fn path(request: &request::Parts) -> &str {
 
 /// `http` or `https`.
 pub(super) fn scheme(request: &request::Parts) -> &'static str {
-    match request.headers.get(X_FORWARDED_PROTO).and_then(|v| v.to_str().ok()) {
+    if let Some(Followed(scheme)) = request.extensions.get() {
+        return scheme;
+    }
+    // Several values say nothing.
+    let mut forwarded = request.headers.get_all(X_FORWARDED_PROTO).iter();
+    let forwarded = forwarded.next().filter(|_| forwarded.next().is_none());
+    match forwarded.and_then(|v| v.to_str().ok()) {
         Some("https") => "https",
         Some("http") => "http",
         _ if request.uri.scheme_str() == Some("https") => "https",
@@ -71,11 +77,13 @@ pub(super) fn set_authority(request: &mut request::Parts, authority: &str) {
     }
 }
 
+/// The scheme of a redirect that was followed. What the client's proxies said of theirs stays in its header.
+#[derive(Clone, Copy, Debug)]
+struct Followed(&'static str);
+
 /// Replaces the scheme, which conditions and logs look at.
-pub(super) fn set_scheme(request: &mut request::Parts, scheme: &str) {
-    if let Ok(value) = HeaderValue::try_from(scheme) {
-        request.headers.insert(X_FORWARDED_PROTO, value);
-    }
+pub(super) fn set_scheme(request: &mut request::Parts, scheme: &'static str) {
+    request.extensions.insert(Followed(scheme));
 }
 
 /// HTTP/1.1's form: path only and `host`.

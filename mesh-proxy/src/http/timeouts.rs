@@ -19,12 +19,18 @@ pub(super) fn take(stream: &mut Stream, forward: &Forward, upgrade: bool) -> (Li
     let per_try = stream.request.headers.remove(PER_TRY_TIMEOUT).and_then(|value| millis(&value));
     let model = &stream.chain.model;
     let start = stream.info.timings.start;
-    let grpc = forward.grpc_timeout.filter(|_| stream.grpc);
-    let total = match grpc {
-        Some(grpc) if !grpc.of_stream => grpc_limit(grpc, &stream.request.headers).unwrap_or(grpc.max),
+    let total = match forward.grpc_timeout {
+        Some(grpc) if !grpc.of_stream && stream.grpc => grpc_limit(grpc, &stream.request.headers).unwrap_or(grpc.max),
         _ => forward.timeout,
     };
-    let of_stream = grpc.filter(|grpc| grpc.of_stream).and_then(|grpc| grpc_limit(grpc, &stream.request.headers));
+    // As in Envoy, the whole stream's limit follows the header whatever the content type is.
+    let of_stream = forward.grpc_timeout.filter(|grpc| grpc.of_stream);
+    let of_stream = of_stream.and_then(|grpc| grpc_limit(grpc, &stream.request.headers));
+    if let Some(limit) = of_stream.filter(|_| stream.grpc)
+        && let Ok(value) = HeaderValue::try_from(retry::to_grpc_timeout(limit))
+    {
+        stream.request.headers.insert(GRPC_TIMEOUT, value);
+    }
     let life = of_stream.or(forward.max_stream_duration).or(model.max_stream_duration).and_then(some);
     let limits = Limits {
         total: some(asked.unwrap_or(total)).filter(|_| !upgrade),
@@ -47,7 +53,10 @@ fn millis(value: &HeaderValue) -> Option<Duration> {
 
 /// `grpc-timeout`, if there is one, less the offset and under the cap.
 fn grpc_limit(limit: GrpcTimeout, headers: &HeaderMap) -> Option<Duration> {
-    let asked = retry::grpc_timeout(headers.get(GRPC_TIMEOUT)?.as_bytes())?;
+    let mut values = headers.get_all(GRPC_TIMEOUT).iter();
+    // Several values are no time.
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let asked = retry::grpc_timeout(value.as_bytes())?;
     let asked = if limit.offset < asked { asked - limit.offset } else { asked };
     Some(if limit.max.is_zero() { asked } else { asked.min(limit.max) })
 }

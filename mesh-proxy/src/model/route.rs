@@ -106,7 +106,7 @@ pub enum Action {
     Redirect(Box<Redirect>),
     /// Answer here.
     Direct(DirectResponse),
-    /// A filter answers; if none does, there is no route (`filter_action`, `non_forwarding_action`).
+    /// A filter answers; if none does, it is a route to no cluster (`filter_action`, `non_forwarding_action`).
     Unrouted,
 }
 

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue};
+use ::http::{HeaderMap, HeaderName, HeaderValue, header::COOKIE};
 use proptest::prelude::*;
 
-use super::{RouteInput, Routes, hosts::without_port, https_redirect};
+use super::{RouteInput, Routes, hosts::without_port, https_redirect, matching};
 use crate::{
     filter::TlsInfo,
     model::{
-        Action, HeaderKey, HeaderMatch, HeaderMatcher, PathMatch, QueryMatcher, Route, RouteMatch, RouteTable,
-        RuntimeFraction, StringMatcher, VirtualHost,
+        Action, CookieMatcher, HeaderKey, HeaderMatch, HeaderMatcher, PathMatch, QueryMatcher, Route, RouteMatch, RouteTable,
+        RuntimeFraction, StringMatcher, UriTemplate, VirtualHost,
     },
 };
 
@@ -163,7 +163,35 @@ fn other_conditions() {
     let validated = RouteMatch { tls_validated: Some(true), ..any() };
     assert!(found(&validated, &RouteInput { tls: Some(&tls), ..request }));
     assert!(!found(&validated, &request));
-    assert!(!found(&RouteMatch { tls_presented: Some(false), ..any() }, &request));
+    assert!(found(&RouteMatch { tls_presented: Some(false), ..any() }, &request));
+}
+
+#[test]
+fn cookies() {
+    let cookie = |value: &str, invert| CookieMatcher { name: "k".into(), value: StringMatcher::exact(value), invert };
+    let with = |text: &'static str| HeaderMap::from_iter([(COOKIE, HeaderValue::from_static(text))]);
+    for (header, value, invert, expected) in [
+        ("k=v", "v", false, true),
+        ("a=b; k=\"v\"; k=w", "v", false, true),
+        ("k=w", "v", false, false),
+        ("k=w", "v", true, true),
+        ("kk=v", "v", false, false),
+        ("a=b", "v", true, false),
+    ] {
+        assert_eq!(cookie(value, invert).matches(&with(header)), expected, "{header} {value} {invert}");
+    }
+}
+
+#[test]
+fn the_table_may_look_at_other_things() {
+    let hosts = vec![host("named", &["named"], vec![route("r", condition(PathMatch::Exact("/a".into())))])];
+    let vhost_header = Some(HeaderName::from_static("x-vhost"));
+    let table = RouteTable { virtual_hosts: hosts, ignore_path_parameters: true, vhost_header, ..RouteTable::default() };
+    let table = Routes::compile(Arc::new(table));
+    let headers = HeaderMap::from_iter([(HeaderName::from_static("x-vhost"), HeaderValue::from_static("Named"))]);
+    assert!(table.find(&input("/a;v=1;w?q", &headers)).is_some());
+    assert!(table.find(&input("/a/;v=1", &headers)).is_none());
+    assert!(table.find(&input("/a", &HeaderMap::new())).is_none());
 }
 
 #[test]
@@ -222,7 +250,43 @@ fn naive(domains: &[String], host: &str) -> Option<usize> {
     domains.iter().enumerate().filter_map(|(i, d)| Some((rank(d)?, i))).max_by_key(|(r, _)| *r).map(|(_, i)| i)
 }
 
+/// A condition on the path that may meet [`any_path`].
+fn any_condition() -> impl Strategy<Value = RouteMatch> {
+    let path = "(/[abAB]{0,2}){1,3}";
+    let path = prop_oneof![
+        path.prop_map(PathMatch::Exact),
+        "(/[abAB]{0,2}){0,2}".prop_map(PathMatch::Prefix),
+        "(/[abAB]{1,2}){1,2}".prop_map(PathMatch::SeparatedPrefix),
+        "/[ab][*]".prop_map(|text| PathMatch::Regex(regex::Regex::new(&format!("^(?:{text})$")).unwrap())),
+        Just(PathMatch::Template(UriTemplate::parse("/{x}/{y=**}").unwrap())),
+        Just(PathMatch::Connect),
+    ];
+    (path, any::<bool>(), proptest::option::of(0_u32..=2)).prop_map(|(path, ignore_case, share)| {
+        // A share of all or none stands for whatever else a route asks.
+        let fraction = share.map(|numerator| RuntimeFraction { numerator, denominator: 2 });
+        RouteMatch { path, ignore_case, fraction, ..RouteMatch::default() }
+    })
+}
+
 proptest! {
+    /// The index finds what trying one route after the other finds.
+    #[test]
+    fn the_first_match_by_index_is_the_first_match(
+        conditions in proptest::collection::vec(any_condition(), 16..60),
+        path in "(/[abABü]{0,2}){0,4}",
+        connect in any::<bool>(),
+        random in 0_u64..2,
+    ) {
+        let all = conditions.iter().enumerate().map(|(i, c)| route(&i.to_string(), c.clone())).collect();
+        let table = routes(vec![host("h", &["*"], all)], false);
+        prop_assert!(table.paths[0].is_some());
+        let headers = HeaderMap::new();
+        let request = RouteInput { method: if connect { "CONNECT" } else { "GET" }, random, ..input(&path, &headers) };
+        let expected = conditions.iter().position(|condition| matching::matches(condition, &request, &path));
+        let found = table.find(&request).map(|found| found.route.name.clone());
+        prop_assert_eq!(found, expected.map(|at| at.to_string()));
+    }
+
     #[test]
     fn search_equals_trying_all(
         domains in proptest::collection::hash_set(r"(\*[.ab]{0,3}|[ab]{1,2}[.ab]{0,2}\*|[ab.]{1,4})", 1..12),

@@ -33,7 +33,31 @@ pub(crate) struct WorkerContext {
     pub(crate) upstreams: Rc<Upstreams>,
     snapshot: RefCell<Arc<Snapshot>>,
     random: RefCell<Rng>,
-    formats: RefCell<HashMap<String, Option<Rc<Formatter>>>>,
+    headers: Formats,
+    texts: Formats,
+}
+
+/// Formats compiled on first use.
+#[derive(Default)]
+struct Formats(RefCell<HashMap<String, Option<Rc<Formatter>>>>);
+
+impl Formats {
+    fn format(&self, format: &str, missing: Missing, cx: &LogContext<'_>) -> String {
+        let mut formats = self.0.borrow_mut();
+        if formats.len() >= MAX_FORMATS {
+            formats.clear();
+        }
+        let formatter = match formats.get(format) {
+            Some(formatter) => formatter.clone(),
+            None => {
+                let formatter = Formatter::compile(format, missing).ok().map(Rc::new);
+                formats.insert(format.to_owned(), formatter.clone());
+                formatter
+            }
+        };
+        drop(formats);
+        formatter.map_or_else(String::new, |f| f.format(cx))
+    }
 }
 
 impl WorkerContext {
@@ -46,7 +70,8 @@ impl WorkerContext {
             upstreams,
             snapshot: RefCell::new(snapshot),
             random: RefCell::new(Rng::new(seed)),
-            formats: RefCell::default(),
+            headers: Formats::default(),
+            texts: Formats::default(),
             shared,
         })
     }
@@ -84,19 +109,11 @@ impl WorkerContext {
 
     /// A header value with command operators; empty if the format cannot be compiled (it was checked before).
     pub(crate) fn format_header(&self, format: &str, cx: &LogContext<'_>) -> String {
-        let mut formats = self.formats.borrow_mut();
-        if formats.len() >= MAX_FORMATS {
-            formats.clear();
-        }
-        let formatter = match formats.get(format) {
-            Some(formatter) => formatter.clone(),
-            None => {
-                let formatter = Formatter::compile(format, Missing::Empty).ok().map(Rc::new);
-                formats.insert(format.to_owned(), formatter.clone());
-                formatter
-            }
-        };
-        drop(formats);
-        formatter.map_or_else(String::new, |f| f.format(cx))
+        self.headers.format(format, Missing::Empty, cx)
+    }
+
+    /// As [`format_header`](Self::format_header), with a dash for what is missing, as logs have it.
+    pub(crate) fn format_text(&self, format: &str, cx: &LogContext<'_>) -> String {
+        self.texts.format(format, Missing::Dash, cx)
     }
 }

@@ -8,6 +8,7 @@ use crate::proxies::Side;
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) id: usize,
+    pub(crate) listener: Listener,
     pub(crate) http2: bool,
     pub(crate) method: String,
     pub(crate) host: String,
@@ -16,6 +17,13 @@ pub(crate) struct Case {
     /// In order; names may repeat.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Payload,
+}
+
+/// Where a request goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    Front,
+    Other,
 }
 
 /// A request's body.
@@ -44,14 +52,15 @@ impl Case {
 
     /// What the lot is about.
     pub(crate) fn choice(&self) -> String {
-        self.path.split(['?', '/']).nth(1).unwrap_or_default().to_owned()
+        let what = self.headers.iter().find(|(name, _)| name == "x-do").map_or("", |(_, value)| value);
+        format!("{} {what}", self.path.split(['?', '/', '#']).nth(1).unwrap_or_default())
     }
 }
 
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let version = if self.http2 { 2 } else { 1 };
-        write!(f, "#{} HTTP/{version} {} {} {:?}", self.id, self.host, self.method, self.path)?;
+        write!(f, "#{} {:?} HTTP/{version} {} {} {:?}", self.id, self.listener, self.host, self.method, self.path)?;
         for (name, value) in &self.headers {
             write!(f, " {name}={value:?}")?;
         }

@@ -21,6 +21,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Connections to one proxy.
 pub(crate) struct Client {
     side: Side,
+    listeners: [Connections; 2],
+}
+
+/// Connections to one listener.
+struct Connections {
     address: SocketAddr,
     http1: Option<Http1>,
     http2: Option<h2::client::SendRequest<Bytes>>,
@@ -29,33 +34,44 @@ pub(crate) struct Client {
 type Answer = Result<Outcome, Box<dyn std::error::Error + Send + Sync>>;
 
 impl Client {
-    pub(crate) fn new(side: Side, address: SocketAddr) -> Self {
-        Self { side, address, http1: None, http2: None }
+    pub(crate) fn new(side: Side, listeners: [SocketAddr; 2]) -> Self {
+        Self { side, listeners: listeners.map(|address| Connections { address, http1: None, http2: None }) }
     }
 
     /// The answer; `status` 0 and a word about it if there is none.
     pub(crate) async fn send(&mut self, case: &Case) -> Outcome {
-        let answer = async { if case.http2 { self.send_http2(case).await } else { self.send_http1(case).await } };
+        let name = case.name(self.side);
+        let connections = &mut self.listeners[case.listener as usize];
+        let answer = async {
+            if case.http2 { connections.send_http2(case, &name).await } else { connections.send_http1(case, &name).await }
+        };
         match tokio::time::timeout(LIMIT, answer).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => {
-                (self.http1, self.http2) = (None, None);
+                connections.close();
                 Outcome::failed(&reset_reason(&*error))
             }
             Err(_) => {
-                (self.http1, self.http2) = (None, None);
+                connections.close();
                 Outcome::failed("no answer in time")
             }
         }
     }
 
-    async fn send_http1(&mut self, case: &Case) -> Answer {
+}
+
+impl Connections {
+    fn close(&mut self) {
+        (self.http1, self.http2) = (None, None);
+    }
+
+    async fn send_http1(&mut self, case: &Case, name: &str) -> Answer {
         let mut connection = match self.http1.take() {
             Some(connection) => connection,
             None => Http1 { stream: TcpStream::connect(self.address).await?, bytes: Vec::new(), used: false },
         };
         let used = std::mem::replace(&mut connection.used, true);
-        let sent = connection.stream.write_all(&self.http1_bytes(case)).await;
+        let sent = connection.stream.write_all(&http1_bytes(case, name)).await;
         let answer = match sent {
             Ok(()) => connection.read(&case.method).await,
             Err(error) => Err(error.into()),
@@ -66,33 +82,12 @@ impl Client {
                 Ok(outcome)
             }
             // Closed between two requests: every client must be ready for that (RFC 9112, section 9.3.1).
-            Err(_) if used && connection.bytes.is_empty() => Box::pin(self.send_http1(case)).await,
+            Err(_) if used && connection.bytes.is_empty() => Box::pin(self.send_http1(case, name)).await,
             Err(error) => Err(error),
         }
     }
 
-    fn http1_bytes(&self, case: &Case) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", case.method, case.path, case.host);
-        text.push_str(&format!("{NAME}: {}\r\n", case.name(self.side)));
-        for (name, value) in &case.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
-        match &case.body {
-            Payload::None => text.push_str("\r\n"),
-            Payload::Sized(body) => text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len())),
-            Payload::Streamed(body) => {
-                text.push_str("transfer-encoding: chunked\r\n\r\n");
-                let (one, two) = body.split_at(body.len() / 2);
-                for chunk in [one, two].into_iter().filter(|c| !c.is_empty()) {
-                    text.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
-                }
-                text.push_str("0\r\n\r\n");
-            }
-        }
-        text.into_bytes()
-    }
-
-    async fn send_http2(&mut self, case: &Case) -> Answer {
+    async fn send_http2(&mut self, case: &Case, name: &str) -> Answer {
         let sender = match self.http2.take() {
             Some(sender) => sender,
             None => {
@@ -104,9 +99,8 @@ impl Client {
         };
         let mut sender = sender.ready().await?;
         let uri = Uri::builder().scheme("http").authority(case.host.as_str()).path_and_query(case.path.as_str());
-        let mut request =
-            Request::builder().method(case.method.as_str()).uri(uri.build()?).version(http::Version::HTTP_2);
-        request = request.header(NAME, case.name(self.side));
+        let mut request = Request::builder().method(case.method.as_str()).uri(uri.build()?).version(http::Version::HTTP_2);
+        request = request.header(NAME, name);
         for (name, value) in &case.headers {
             request = request.header(name, value);
         }
@@ -137,6 +131,27 @@ impl Client {
         }
         Ok(Outcome::new(parts.status.as_u16(), headers, bytes))
     }
+}
+
+fn http1_bytes(case: &Case, name: &str) -> Vec<u8> {
+    let mut text = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", case.method, case.path, case.host);
+    text.push_str(&format!("{NAME}: {name}\r\n"));
+    for (header, value) in &case.headers {
+        text.push_str(&format!("{header}: {value}\r\n"));
+    }
+    match &case.body {
+        Payload::None => text.push_str("\r\n"),
+        Payload::Sized(body) => text.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len())),
+        Payload::Streamed(body) => {
+            text.push_str("transfer-encoding: chunked\r\n\r\n");
+            let (one, two) = body.split_at(body.len() / 2);
+            for chunk in [one, two].into_iter().filter(|c| !c.is_empty()) {
+                text.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
+            }
+            text.push_str("0\r\n\r\n");
+        }
+    }
+    text.into_bytes()
 }
 
 /// The part of an error that both proxies should agree on.

@@ -1,7 +1,7 @@
 //! Requests from a stream of random numbers: hosts, paths and headers that the file's matchers are about, and near misses.
 
 use crate::{
-    case::{Case, Payload},
+    case::{Case, Listener, Payload},
     random::Random,
 };
 
@@ -14,6 +14,7 @@ pub(crate) struct Generator {
 struct Area {
     /// How often, of all.
     share: usize,
+    listener: Listener,
     hosts: &'static [&'static str],
     paths: &'static [&'static str],
     /// Commands to the back ends.
@@ -23,6 +24,7 @@ struct Area {
 const AREAS: &[Area] = &[
     Area {
         share: 10,
+        listener: Listener::Front,
         hosts: &[
             "exact.test",
             "EXACT.Test",
@@ -66,6 +68,7 @@ const AREAS: &[Area] = &[
     },
     Area {
         share: 30,
+        listener: Listener::Front,
         hosts: &["match.test", "match.test", "MATCH.test", "match.test:81"],
         paths: &[
             "/exact",
@@ -124,6 +127,7 @@ const AREAS: &[Area] = &[
     },
     Area {
         share: 30,
+        listener: Listener::Front,
         hosts: &["actions.test", "actions.test", "Actions.Test"],
         paths: &[
             "/rw/prefix",
@@ -199,8 +203,9 @@ const AREAS: &[Area] = &[
     },
     Area {
         share: 12,
+        listener: Listener::Front,
         hosts: &["retry.test"],
-        paths: &["/none", "/gateway", "/4xx", "/reset", "/grpc", "/other", "/dead", "/asked", "/asked", "/asked", "/x"],
+        paths: &["/none", "/gateway", "/4xx", "/reset", "/grpc", "/dead", "/asked", "/asked", "/asked", "/x"],
         commands: &[
             "",
             "status=500",
@@ -223,24 +228,28 @@ const AREAS: &[Area] = &[
     },
     Area {
         share: 8,
+        listener: Listener::Front,
         hosts: &["hash.test"],
         paths: &["/header", "/regex", "/query", "/source", "/cookie", "/several", "/weighted"],
         commands: &[""],
     },
     Area {
         share: 4,
+        listener: Listener::Front,
         hosts: &["mirror.test", "mirror.test:81"],
         paths: &["/plain/x", "/never", "/missing", "/header", "/no-suffix", "/mutated/x"],
         commands: &["", "status=500"],
     },
     Area {
         share: 3,
+        listener: Listener::Front,
         hosts: &["tls-all.test", "tls-all.test:80", "tls-all.test:8080", "tls-external.test"],
         paths: &["/", "/x/y", "/x#frag"],
         commands: &[""],
     },
     Area {
         share: 8,
+        listener: Listener::Front,
         hosts: &["internal.test"],
         paths: &["/once", "/twice", "/previous", "/allowed", "/safe", "/other"],
         commands: &[
@@ -266,12 +275,23 @@ const AREAS: &[Area] = &[
     },
     Area {
         share: 12,
-        hosts: &["random.test"],
-        paths: &["/weighted", "/fraction", "/mirror", "/hosts"],
-        commands: &[""],
+        listener: Listener::Other,
+        hosts: &["other.test", "named"],
+        paths: &[
+            "/exact", "/exact;v=1", "/exact/;v=1", "/prefix/x;y", "/prefix;a/b", "/weighted", "/weighted;x", "/weighted/x",
+            "/redirect/x", "/tpl/xy/a/b/c", "/tpl/x/a/b", "/tpl/xy/a/", "/tpl/xy/b", "/",
+        ],
+        commands: &["", "", "status=503@1", "status=503@1;retry-after=0", "status=503@1;retry-after=9", "x-order=backend;x-over=backend"],
     },
-    Area { share: 1, hosts: &["retry.test"], paths: &["/per-try"], commands: &["slow=400@1", "slow=400"] },
-    Area { share: 1, hosts: &["actions.test"], paths: &["/timeout", "/limits"], commands: &["slow=600", "slow=5"] },
+    Area {
+        share: 12,
+        listener: Listener::Front,
+        hosts: &["random.test"],
+        paths: &["/weighted", "/fraction", "/mirror", "/hosts", "/other"],
+        commands: &["", "status=503@1"],
+    },
+    Area { share: 1, listener: Listener::Front, hosts: &["retry.test"], paths: &["/per-try"], commands: &["slow=400@1", "slow=400"] },
+    Area { share: 1, listener: Listener::Front, hosts: &["actions.test"], paths: &["/timeout", "/limits"], commands: &["slow=600", "slow=5"] },
 ];
 
 const METHODS: &[&str] = &["GET", "GET", "GET", "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"];
@@ -324,7 +344,7 @@ const HEADERS: &[(&str, &[&str])] = &[
     ("x-remove-host", &["1"]),
     ("x-host", &["other.test", "other.test:99", ""]),
     ("x-cluster", &["a", "b", "nowhere", "empty", ""]),
-    ("x-pick", &["0", "29", "30", "99", "100", "18446744073709551615", "x", "-1"]),
+    ("x-pick", &["0", "29", "30", "99", "100", "18446744073709551615"]),
     ("x-mirror", &["mirror", "nowhere", ""]),
     ("x-may-retry", &["1"]),
     (
@@ -395,19 +415,37 @@ impl Generator {
             headers.push(("x-two".to_owned(), random.below(1000).to_string()));
             path = format!("{}?k={}", path.split(['?', '#']).next().unwrap_or_default(), random.below(1000));
         }
+        if path.starts_with("/chosen") && !headers.iter().any(|(name, _)| name == "x-pick") {
+            headers.push(("x-pick".to_owned(), random.below(200).to_string()));
+        }
+        if area.listener == Listener::Other {
+            for (name, values) in OTHER_HEADERS {
+                if random.percent(75) {
+                    headers.push(((*name).to_owned(), random.one(values).to_owned()));
+                }
+            }
+        }
         let method = random.one(METHODS).to_owned();
         let body = match random.below(8) {
             0 if method != "HEAD" => Payload::Sized("a body".repeat(random.below(40))),
             1 if method != "HEAD" => Payload::Streamed("streamed ".repeat(1 + random.below(40))),
             _ => Payload::None,
         };
-        let mut case = Case { id, http2, method, host, path, headers, body };
+        let mut case = Case { id, listener: area.listener, http2, method, host, path, headers, body };
         if http2 && !fits_http2(&case) {
             case.http2 = false;
         }
         case
     }
 }
+
+/// Headers that the other listener's table looks at.
+const OTHER_HEADERS: &[(&str, &[&str])] = &[
+    ("x-vhost", &["named", "named", "Named", "a.named", "other", ""]),
+    ("x-one", &["1", "abc"]),
+    ("x-internal-only", &["1"]),
+    ("x-envoy-decorator-operation", &["op"]),
+];
 
 /// Headers that the routes below a path look at.
 const WANTED: &[(&str, &[&str])] = &[

@@ -14,7 +14,7 @@ mod outcome;
 mod proxies;
 mod random;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use backend::Backends;
 use case::Case;
@@ -119,7 +119,7 @@ impl World {
     /// What became of each request, in order: through mesh, through Envoy.
     fn run(&self, cases: &[Arc<Case>]) -> Vec<[Outcome; 2]> {
         let chunks = cases.chunks(cases.len().div_ceil(CLIENTS).max(1)).map(<[_]>::to_vec);
-        let tasks: Vec<_> = chunks.map(|chunk| self.runtime.spawn(drive(chunk, self.proxies.addresses()))).collect();
+        let tasks: Vec<_> = chunks.map(|chunk| self.runtime.spawn(drive(chunk, Side::BOTH.map(|side| self.proxies.addresses(side))))).collect();
         let mut outcomes = Vec::with_capacity(cases.len());
         for task in tasks {
             outcomes.extend(self.runtime.block_on(task).expect("the client runs to its end"));
@@ -137,7 +137,7 @@ impl World {
     }
 }
 
-async fn drive(cases: Vec<Arc<Case>>, addresses: [std::net::SocketAddr; 2]) -> Vec<[Outcome; 2]> {
+async fn drive(cases: Vec<Arc<Case>>, addresses: [[SocketAddr; 2]; 2]) -> Vec<[Outcome; 2]> {
     let mut mesh = Client::new(Side::Mesh, addresses[0]);
     let mut envoy = Client::new(Side::Envoy, addresses[1]);
     let mut outcomes = Vec::with_capacity(cases.len());

@@ -46,7 +46,7 @@ pub(crate) struct Proxies {
 
 struct Running {
     process: Process,
-    front: SocketAddr,
+    listeners: [SocketAddr; 2],
 }
 
 impl Proxies {
@@ -63,9 +63,9 @@ impl Proxies {
         Self { running, _folder: folder }
     }
 
-    /// Where the listener is: mesh's, Envoy's.
-    pub(crate) fn addresses(&self) -> [SocketAddr; 2] {
-        [self.running[0].front, self.running[1].front]
+    /// Where the listeners of one proxy are.
+    pub(crate) fn addresses(&self, side: Side) -> [SocketAddr; 2] {
+        self.running[side as usize].listeners
     }
 
     /// Log lines by the name of the request; waits until there are `expected`, or for some seconds.
@@ -87,15 +87,15 @@ impl Running {
         let admin_file = folder.join(format!("{name}.admin"));
         command.arg("--admin-address-path").arg(&admin_file);
         let mut process = Process::start(&mut command, &folder.join(format!("{name}.log")));
-        let front = wait::until(&format!("{name} listens"), UP, || {
+        let listeners = wait::until(&format!("{name} listens"), UP, || {
             assert!(process.ended().is_none(), "{name} ended: {}", process.output());
             let admin: SocketAddr = fs::read_to_string(&admin_file).ok()?.trim().parse().ok()?;
             let ready = process::get(admin, "admin", "/ready", &[]).ok()?;
             let listeners = process::get(admin, "admin", "/listeners", &[]).ok()?;
-            let front = listeners.body.lines().find_map(|l| l.strip_prefix("front::")?.parse().ok());
-            front.filter(|_| ready.status == 200)
+            let listener = |name| listeners.body.lines().find_map(|l| l.strip_prefix(name)?.parse().ok());
+            Some([listener("front::")?, listener("other::")?]).filter(|_| ready.status == 200)
         });
-        Self { process, front }
+        Self { process, listeners }
     }
 }
 
@@ -109,7 +109,7 @@ pub(crate) const FIELDS: [&str; 9] =
 
 impl Log {
     fn parse(line: &str) -> Option<(String, Self)> {
-        let mut fields = line.strip_prefix("LOG|")?.split('|').map(str::to_owned);
+        let mut fields = line.strip_prefix("LOG\t")?.split('\t').map(str::to_owned);
         let name = fields.next()?;
         Some((name, Self(fields.collect())))
     }

@@ -81,7 +81,11 @@ fn forward(value: &RouteAction, path: &PathMatch, defaults: &Defaults<'_>, cx: &
         rewrite: rewrite::path(value, path)?,
         host_rewrite: rewrite::host(value.host_rewrite_specifier.as_ref())?,
         append_x_forwarded_host: value.append_x_forwarded_host,
-        timeout: duration_or(value.timeout.as_ref(), "timeout", Duration::from_secs(15))?,
+        timeout: match life {
+            // As in Envoy: these limits take the place of the older one.
+            Some(_) => Duration::ZERO,
+            None => duration_or(value.timeout.as_ref(), "timeout", Duration::from_secs(15))?,
+        },
         idle_timeout: optional_duration(value.idle_timeout.as_ref(), "idle_timeout")?,
         max_stream_duration: optional_duration(
             life.and_then(|life| life.max_stream_duration.as_ref()),

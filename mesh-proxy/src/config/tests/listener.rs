@@ -218,7 +218,27 @@ fn routes_refused() {
         ("{match: {}, route: {cluster: c}}", "match: one of prefix"),
         ("{match: {prefix: /}}", "virtual_hosts[0].routes[0]: one of route"),
         ("{match: {prefix: /}, route: {}}", "route: one of cluster"),
-        ("{match: {prefix: /}, filter_action: {}}", "filter_action: is not carried"),
+        ("{match: {prefix: /, dynamic_metadata: [{filter: f}]}, route: {cluster: c}}", "match.dynamic_metadata[0]: is not"),
+        ("{match: {prefix: /, filter_state: [{key: k}]}, route: {cluster: c}}", "match.filter_state[0]: is not carried"),
+        ("{match: {prefix: /}, route: {cluster: c, hedge_policy: {}}}", "route.hedge_policy: is not carried"),
+        ("{match: {prefix: /}, route: {cluster: c, early_data_policy: {name: e}}}", "route.early_data_policy: is not"),
+        (
+            "{match: {prefix: /}, route: {cluster: c, retry_policy: {rate_limited_retry_back_off: {}}}}",
+            "route.retry_policy.rate_limited_retry_back_off.reset_headers: one at least",
+        ),
+        (
+            "{match: {prefix: /}, route: {cluster: c, internal_redirect_policy: {redirect_response_codes: [200]}}}",
+            "route.internal_redirect_policy.redirect_response_codes[0]: must be one of",
+        ),
+        (
+            "{match: {prefix: /}, route: {weighted_clusters: {clusters: [{name: a, cluster_header: b, weight: 1}]}}}",
+            "route.weighted_clusters.clusters[0]: only one of name, cluster_header",
+        ),
+        (
+            "{match: {path_match_policy: {name: t, typed_config: {'@type': type.googleapis.com/envoy.extensions.path.\
+             match.uri_template.v3.UriTemplateMatchConfig, path_template: '/{a'}}}, route: {cluster: c}}",
+            "match.path_match_policy.typed_config.path_template: \"{a\" is no segment",
+        ),
         ("{match: {prefix: /}, route: {cluster: c, rate_limits: [{}]}}", "route.rate_limits[0]: is not carried"),
         (
             "{match: {prefix: /}, route: {cluster: c, retry_policy: {retry_on: foo}}}",
@@ -232,7 +252,7 @@ fn routes_refused() {
             "{match: {prefix: /}, route: {weighted_clusters: {total_weight: 5, clusters: [{name: a, weight: 1}]}}}",
             "route.weighted_clusters.total_weight: the weights add up to 1",
         ),
-        ("{match: {safe_regex: {regex: a}}, route: {cluster: c, prefix_rewrite: /}}", "route.prefix_rewrite: cannot"),
+        ("{match: {safe_regex: {regex: a}}, route: {cluster: c, prefix_rewrite: /}}", "route.prefix_rewrite: needs"),
         ("{match: {safe_regex: {regex: '['}}, route: {cluster: c}}", "match.safe_regex.regex: invalid expression"),
         ("{match: {prefix: /}, direct_response: {status: 99}}", "direct_response.status: 99 is no status"),
         (

@@ -26,7 +26,7 @@ fn sanitized(
     let mut headers = headers(pairs);
     let mut info = info();
     let result = sanitize(&config, &connection(), &mut headers, &mut info, || 0);
-    (headers, result.map(|()| info.client.ip().to_string()).map_err(|reply| reply.status.as_u16()))
+    (headers, result.map(|_| info.client.ip().to_string()).map_err(|reply| reply.status.as_u16()))
 }
 
 fn internal(config: &mut HttpConnectionManager) {
