@@ -34,6 +34,7 @@ fn find(routes: &Routes, authority: &str, path: &str) -> bool {
         method: "GET",
         headers: &headers,
         scheme: "http",
+        secure: false,
         random: 0,
         tls: None,
         internal: false,

@@ -22,7 +22,8 @@ pub use endpoint::{Assignment, Endpoint, HealthStatus, Locality, LocalityEndpoin
 pub use http::{
     AccessLogConfig, AccessLogFilter, AccessLogFormat, AccessLogSink, ClientCertForwarding, Codec, Comparison,
     EscapedSlashes, HeaderCase, Http1Options, Http2Limits, HttpConnectionManager, HttpFilterEntry, InternalAddresses,
-    IpDetection, Keepalive, LocalReplies, ReplyFormat, ReplyMapper, RouteSource, ServerHeader, StripPort, Underscores,
+    IpDetection, Keepalive, LocalReplies, ReplyFormat, ReplyMapper, RouteSource, RouterOptions, ServerHeader,
+    StrictHeader, StripPort, Underscores,
 };
 pub use listener::{
     FilterChain, FilterChainMatch, Listener, ListenerFilters, NetworkFilterEntry, TcpProxy, TerminalFilter,

@@ -7,12 +7,13 @@ mod hosts;
 mod index;
 mod matching;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use ::http::{HeaderMap, StatusCode};
 use hosts::Hosts;
 use index::PathIndex;
 pub(crate) use matching::is_grpc;
+use matching::without_parameters;
 
 use crate::{
     filter::TlsInfo,
@@ -40,8 +41,10 @@ pub struct RouteInput<'a> {
     pub method: &'a str,
     /// Headers.
     pub headers: &'a HeaderMap,
-    /// `http` or `https`.
+    /// `:scheme`: `http` or `https`.
     pub scheme: &'a str,
+    /// The client's own connection is TLS (`x-forwarded-proto`): virtual hosts that require it let the request pass.
+    pub secure: bool,
     /// One random number for this request. The weighted cluster should be picked with the same one, as Envoy does.
     pub random: u64,
     /// TLS facts of the downstream connection.
@@ -111,11 +114,12 @@ impl Routes {
             Some(false) => !request.internal,
             None => false,
         };
-        let route = if must_redirect && request.scheme != "https" {
+        let route = if must_redirect && !request.secure {
             &self.to_https
         } else {
             let path = matching::without_query(request.path);
-            let path = if self.table.ignore_path_parameters { matching::without_parameters(path) } else { path };
+            let path = if self.table.ignore_path_parameters { without_parameters(path) } else { Cow::Borrowed(path) };
+            let path = &*path;
             let matches = |route: &Arc<Route>| matching::matches(&route.matches, request, path);
             match self.paths.get(at)? {
                 Some(index) => {

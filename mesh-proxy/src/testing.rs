@@ -74,6 +74,7 @@ pub(crate) fn manager(routes: RouteTable) -> HttpConnectionManager {
         proxy_100_continue: false,
         upgrades: vec!["websocket".into()],
         log_new_requests: false,
+        router: crate::model::RouterOptions::default(),
         access_log: vec![],
         tracing_enabled: false,
     }

@@ -31,13 +31,13 @@ use super::{
     error::{At as _, Translated, refuse, refuse_field},
     route,
     source::Context,
-    value::{duration_or, enumeration, optional_duration, present, required},
+    value::{duration_or, enumeration, optional_duration, present, required, unpack},
 };
 use crate::{
     filter::FilterContext,
     model::{
         ClientCertForwarding, Codec, EscapedSlashes, Http1Options, Http2Limits, HttpConnectionManager, HttpFilterEntry,
-        RouteSource, ServerHeader, StripPort, Underscores,
+        RouteSource, RouterOptions, ServerHeader, StrictHeader, StripPort, Underscores,
     },
     supported,
 };
@@ -105,6 +105,9 @@ supported! {
             use_request_id_for_trace_sampling = "there is no tracing";
     }
     envoy.extensions.filters.http.router.v3.Router {
+        carried: suppress_envoy_headers, respect_expected_rq_timeout;
+        limited: strict_check_headers = "x-envoy-upstream-rq-timeout-ms, x-envoy-upstream-rq-per-try-timeout-ms, \
+                x-envoy-max-retries, x-envoy-retry-on, x-envoy-retry-grpc-on";
         irrelevant: dynamic_stats = "per-cluster statistics are always kept",
             start_child_span = "there is no tracing",
             suppress_grpc_request_failure_code_stats = "no such statistics are kept",
@@ -127,6 +130,7 @@ pub(super) fn manager(value: &ProtoManager, cx: &Context<'_>) -> Translated<Http
     let stat_prefix = required(&value.stat_prefix, "stat_prefix")?.to_owned();
     let mut manager = plain(value, stat_prefix, routes(value, cx)?)?;
     manager.filters = filters(&value.http_filters, &format!("http.{}.", value.stat_prefix), cx)?;
+    manager.router = router(&value.http_filters)?;
     manager.access_log = access_logs(&value.access_log, "access_log")?;
     manager.upgrades = upgrades(&value.upgrade_configs)?;
     client_certificate(value.set_current_client_cert_details.as_ref(), &mut manager)
@@ -235,6 +239,7 @@ fn plain(value: &ProtoManager, stat_prefix: String, routes: RouteSource) -> Tran
         proxy_100_continue: value.proxy_100_continue,
         upgrades: Vec::new(),
         log_new_requests: logs_new_requests(value),
+        router: RouterOptions::default(),
         access_log: Vec::new(),
         tracing_enabled: value.tracing.is_some(),
     })
@@ -317,6 +322,23 @@ fn filters(values: &[HttpFilter], stat_prefix: &str, cx: &Context<'_>) -> Transl
         }
     }
     Ok(entries)
+}
+
+/// The options of the router, which ends the filters.
+fn router(values: &[HttpFilter]) -> Translated<RouterOptions> {
+    let Some((last, others)) = values.split_last() else { return Ok(RouterOptions::default()) };
+    let Some(ConfigType::TypedConfig(config)) = &last.config_type else { return Ok(RouterOptions::default()) };
+    let field = format!("http_filters[{}].typed_config", others.len());
+    let config: Router = unpack(config).at(&field)?;
+    let strict = |(i, name): (usize, &String)| match StrictHeader::ALL.iter().find(|header| header.name() == name) {
+        Some(header) => Ok(*header),
+        None => refuse_field(format!("{field}.strict_check_headers[{i}]"), format!("{name} is not checked")),
+    };
+    Ok(RouterOptions {
+        suppress_envoy_headers: config.suppress_envoy_headers,
+        respect_expected_timeout: config.respect_expected_rq_timeout,
+        strict_headers: config.strict_check_headers.iter().enumerate().map(strict).collect::<Translated<_>>()?,
+    })
 }
 
 fn is_router(filter: &HttpFilter) -> bool {

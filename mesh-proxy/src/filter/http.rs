@@ -110,7 +110,7 @@ impl HttpStream<'_> {
             method: self.request.method.as_str(),
             path: uri.path_and_query().map_or("", |path| path.as_str()),
             authority: uri.authority().map(|authority| authority.as_str()).or_else(|| text("host")).unwrap_or_default(),
-            scheme: text("x-forwarded-proto").or_else(|| uri.scheme_str()).unwrap_or("http"),
+            scheme: uri.scheme_str().or_else(|| text("x-forwarded-proto")).unwrap_or("http"),
             headers,
         }
     }

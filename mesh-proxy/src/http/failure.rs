@@ -131,7 +131,12 @@ fn expired(which: Expired) -> LocalReply {
             .with_flags(ResponseFlags::UPSTREAM_TIMEOUT),
         Expired::Idle => LocalReply::new(gateway, "stream_idle_timeout", "stream timeout")
             .with_flags(ResponseFlags::STREAM_IDLE_TIMEOUT),
-        Expired::Life => LocalReply::new(gateway, "max_duration_timeout", "downstream duration timeout"),
+        Expired::Life => {
+            let mut reply = LocalReply::new(gateway, "max_duration_timeout", "downstream duration timeout");
+            // DEADLINE_EXCEEDED: the deadline was the client's, or as good as that.
+            reply.grpc_status = Some(4);
+            reply
+        }
         Expired::Request => LocalReply::new(StatusCode::REQUEST_TIMEOUT, "request_overall_timeout", "request timeout")
             .with_flags(ResponseFlags::DOWNSTREAM_TERMINATION),
     }

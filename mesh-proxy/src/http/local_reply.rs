@@ -49,7 +49,6 @@ fn grpc_response(reply: LocalReply) -> Response<Option<Bytes>> {
 /// The gRPC code of an HTTP status (gRPC's `http-grpc-status-mapping.md`).
 pub(super) fn grpc_code(status: StatusCode) -> u16 {
     match status.as_u16() {
-        200 => 0,
         400 => 13,
         401 => 16,
         403 => 7,

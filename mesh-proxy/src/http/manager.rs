@@ -158,6 +158,7 @@ pub(super) fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
         method: request.method.as_str(),
         headers: &request.headers,
         scheme: target::scheme(request),
+        secure: target::is_secure(request),
         random,
         tls: stream.connection.info.tls.as_deref(),
         internal: stream.internal,

@@ -2,7 +2,10 @@
 
 use std::{net::UdpSocket, rc::Rc, sync::OnceLock, time::Duration};
 
-use http::{HeaderName, HeaderValue, Request, Version, header::{HOST, TRANSFER_ENCODING}};
+use http::{
+    HeaderName, HeaderValue, Request, Version,
+    header::{HOST, TRANSFER_ENCODING},
+};
 
 use super::{edits, headers, router, stream::Stream, target};
 use crate::{
@@ -128,6 +131,8 @@ async fn exchange(cluster: Rc<LocalCluster>, mut request: Request<Body>) {
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
         *request.version_mut() = Version::HTTP_2;
+    } else {
+        *request.version_mut() = Version::HTTP_11;
     }
     if let Ok(response) = sender.send(request).await {
         let mut body = response.into_body();

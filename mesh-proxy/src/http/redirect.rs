@@ -43,15 +43,15 @@ impl Trail {
             return None;
         }
         let location: Uri = response.headers().get(LOCATION)?.to_str().ok()?.parse().ok()?;
-        let from = scheme(target::scheme(&stream.request))?;
+        // As in Envoy, a request is plaintext if either it or its connection is.
+        let from = target::scheme(&stream.request) == "https" && stream.connection.info.tls.is_some();
         let to = scheme(location.scheme_str()?)?;
         if from != to && !policy.allow_cross_scheme {
             return None;
         }
-        let original_url = original_url(stream);
+        let original_url = original_url(stream, from);
         let request = &stream.request;
-        let before =
-            (request.uri.clone(), request.headers.clone(), target::scheme(request), stream.info.route.clone());
+        let before = (request.uri.clone(), request.headers.clone(), target::scheme(request), stream.info.route.clone());
         point_to(stream, &location)?;
         let found = find_route(stream, random).filter(|next| self.admits(policy, routed, next, from, to));
         let Some(next) = found else {
@@ -100,9 +100,9 @@ fn is_repeatable(stream: &Stream) -> bool {
     stream.upload.as_deref().is_none_or(whole)
 }
 
-fn original_url(stream: &Stream) -> Option<HeaderValue> {
-    let view = target::view(&stream.request);
-    HeaderValue::try_from(format!("{}://{}{}", view.scheme, view.authority, view.path)).ok()
+fn original_url(stream: &Stream, secure: bool) -> Option<HeaderValue> {
+    let (scheme, view) = (if secure { "https" } else { "http" }, target::view(&stream.request));
+    HeaderValue::try_from(format!("{scheme}://{}{}", view.authority, view.path)).ok()
 }
 
 /// Scheme, authority and path of `location`.

@@ -80,6 +80,9 @@ pub(super) async fn forward(
     {
         return Reply::local(LocalReply::new(StatusCode::FORBIDDEN, "upgrade_failed", ""));
     }
+    if let Some(reply) = check_strictly(stream) {
+        return Reply::local(reply);
+    }
     match find_cluster(stream, routed, forward) {
         Ok(cluster) => forward_to(cluster, stream, routed, forward, upgrade).await,
         Err(reply) => Reply::local(reply),
@@ -102,7 +105,9 @@ async fn forward_to(
     let policy = retry::policy(policy, &mut stream.request.headers);
     let policy = policy.filter(|p| upgrade.is_none() && admits_request(p, stream));
     let per_try = per_try.or(policy.as_ref().and_then(|p| p.per_try_timeout));
-    timeouts::tell(&mut stream.request.headers, limits.total, per_try, Duration::ZERO);
+    if !stream.chain.model.router.suppress_envoy_headers {
+        timeouts::tell(&mut stream.request.headers, limits.total, per_try, Duration::ZERO);
+    }
     mirror::send(stream, forward);
     hash::make_cookies(&forward.hash_policy, stream);
     let hash = hash::of(&forward.hash_policy, stream);
@@ -122,6 +127,21 @@ fn may_upgrade(stream: &Stream, forward: &Forward, kind: &str) -> bool {
         Some((_, on)) => *on,
         None => stream.chain.model.upgrades.iter().any(|name| name == kind),
     }
+}
+
+/// The answer to a request whose steering headers are malformed, where they are to be checked.
+fn check_strictly(stream: &Stream) -> Option<LocalReply> {
+    stream.chain.model.router.strict_headers.iter().find_map(|strict| {
+        let value = stream.request.headers.get(strict.name())?;
+        let text = String::from_utf8_lossy(value.as_bytes());
+        if strict.admits(&text) {
+            return None;
+        }
+        let details = format!("request_headers_failed_strict_check{{{}}}", strict.name());
+        let body = format!("invalid header '{}' with value '{text}'", strict.name());
+        let reply = LocalReply::new(StatusCode::BAD_REQUEST, details, body);
+        Some(reply.with_flags(ResponseFlags::INVALID_ENVOY_HEADERS))
+    })
 }
 
 fn find_cluster(stream: &Stream, routed: &Routed, forward: &Forward) -> Result<Rc<LocalCluster>, LocalReply> {
@@ -155,7 +175,9 @@ fn prepare_request(stream: &mut Stream, routed: &Routed, forward: &Forward) {
     }
     let old_path = target::path(&stream.request);
     if let Some(new) = rewrite::path(&routed.route, &forward.rewrite, old_path, |text| format(stream, text)) {
-        if let Ok(old) = HeaderValue::try_from(old_path) {
+        if !stream.chain.model.router.suppress_envoy_headers
+            && let Ok(old) = HeaderValue::try_from(old_path)
+        {
             stream.request.headers.insert(ORIGINAL_PATH, old);
         }
         target::set_path(&mut stream.request, new);
@@ -199,7 +221,9 @@ fn rewrite_host(stream: &mut Stream, forward: &Forward, host: &str) {
         if forward.append_x_forwarded_host {
             stream.request.headers.append(FORWARDED_HOST, old.clone());
         }
-        stream.request.headers.insert(ORIGINAL_HOST, old);
+        if !stream.chain.model.router.suppress_envoy_headers {
+            stream.request.headers.insert(ORIGINAL_HOST, old);
+        }
     }
     target::set_authority(&mut stream.request, host);
 }
@@ -408,6 +432,7 @@ impl Call<'_> {
             stream.request.headers.insert(IS_TIMEOUT_RETRY, HeaderValue::from_static(text));
         }
         if stream.info.attempts > 1
+            && !stream.chain.model.router.suppress_envoy_headers
             && let Some(complete) = timeouts::complete(stream)
         {
             timeouts::tell(&mut stream.request.headers, self.limits.total, self.per_try, complete.elapsed());
@@ -481,8 +506,10 @@ impl Call<'_> {
         if let Some((sent, received)) = timings.upstream_start.zip(timings.response_start) {
             let time = received - sent;
             stats.upstream_rq_time.record_ms(time);
-            let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-            response.headers_mut().insert(SERVICE_TIME, HeaderValue::from(millis));
+            if !stream.chain.model.router.suppress_envoy_headers {
+                let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+                response.headers_mut().insert(SERVICE_TIME, HeaderValue::from(millis));
+            }
         }
         if response.version() != Version::HTTP_2 && !self.cluster.handle().config().pool.http1_trailers {
             stream.drops_trailers = true;

@@ -26,20 +26,23 @@ pub(super) fn path(request: &request::Parts) -> &str {
     request.uri.path_and_query().map_or("", PathAndQuery::as_str)
 }
 
-/// `http` or `https`.
+/// `:scheme`: `http` or `https`. HTTP/2's own; HTTP/1.1 has none, so there it is what `x-forwarded-proto` says.
 pub(super) fn scheme(request: &request::Parts) -> &'static str {
     if let Some(Followed(scheme)) = request.extensions.get() {
         return scheme;
     }
+    let secure = match request.uri.scheme_str() {
+        Some(scheme) => scheme == "https",
+        None => is_secure(request),
+    };
+    if secure { "https" } else { "http" }
+}
+
+/// Whether the client's own connection is TLS, as `x-forwarded-proto` tells.
+pub(super) fn is_secure(request: &request::Parts) -> bool {
     // Several values say nothing.
     let mut forwarded = request.headers.get_all(X_FORWARDED_PROTO).iter();
-    let forwarded = forwarded.next().filter(|_| forwarded.next().is_none());
-    match forwarded.and_then(|v| v.to_str().ok()) {
-        Some("https") => "https",
-        Some("http") => "http",
-        _ if request.uri.scheme_str() == Some("https") => "https",
-        _ => "http",
-    }
+    forwarded.next().is_some_and(|value| value == "https") && forwarded.next().is_none()
 }
 
 /// What conditions and logs look at.

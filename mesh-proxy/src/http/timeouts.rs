@@ -16,6 +16,9 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Only internal clients' requests still have them here.
 pub(super) fn take(stream: &mut Stream, forward: &Forward, upgrade: bool) -> (Limits, Option<Duration>) {
     let asked = stream.request.headers.remove(REQUEST_TIMEOUT).and_then(|value| millis(&value));
+    let respected = stream.chain.model.router.respect_expected_timeout;
+    let expected = stream.request.headers.get(EXPECTED_TIMEOUT).filter(|_| respected).and_then(millis);
+    let asked = asked.or(expected);
     let per_try = stream.request.headers.remove(PER_TRY_TIMEOUT).and_then(|value| millis(&value));
     let model = &stream.chain.model;
     let start = stream.info.timings.start;
@@ -57,8 +60,10 @@ fn grpc_limit(limit: GrpcTimeout, headers: &HeaderMap) -> Option<Duration> {
     // Several values are no time.
     let value = values.next().filter(|_| values.next().is_none())?;
     let asked = retry::grpc_timeout(value.as_bytes())?;
-    let asked = if limit.offset < asked { asked - limit.offset } else { asked };
-    Some(if limit.max.is_zero() { asked } else { asked.min(limit.max) })
+    let less = |time: Duration| if limit.offset < time { time - limit.offset } else { time };
+    let capped = |time: Duration| if limit.max.is_zero() { time } else { time.min(limit.max) };
+    // The newer limit is capped first.
+    Some(if limit.of_stream { less(capped(asked)) } else { capped(less(asked)) })
 }
 
 /// Tells the upstream how long its answer is waited for: this attempt's limit, within what is left of the whole. `elapsed`:

@@ -6,7 +6,7 @@ pub use self::options::{
     EscapedSlashes, HeaderCase, Http1Options, Http2Limits, InternalAddresses, IpDetection, Keepalive, LocalReplies,
     ReplyFormat, ReplyMapper, StripPort, Underscores,
 };
-use super::{ConfigSource, RouteTable, matcher::HeaderMatcher};
+use super::{ConfigSource, RetryOn, RouteTable, matcher::HeaderMatcher};
 use crate::filter::HttpFilter;
 
 /// `filters.network.http_connection_manager.v3.HttpConnectionManager`.
@@ -120,10 +120,69 @@ pub struct HttpConnectionManager {
     pub upgrades: Vec<String>,
     /// Access logs are also written when a request begins.
     pub log_new_requests: bool,
+    /// The router.
+    pub router: RouterOptions,
     /// Access logs.
     pub access_log: Vec<AccessLogConfig>,
     /// Filter metadata namespace of the listener's node that Istio metrics read; unset if the listener gives none.
     pub tracing_enabled: bool,
+}
+
+/// `filters.http.router.v3.Router`.
+#[derive(Clone, Debug, Default)]
+pub struct RouterOptions {
+    /// No `x-envoy-*` header is added to requests and responses.
+    pub suppress_envoy_headers: bool,
+    /// `x-envoy-expected-rq-timeout-ms` of a request is a time limit where `x-envoy-upstream-rq-timeout-ms` gives none.
+    pub respect_expected_timeout: bool,
+    /// Request headers that must be well-formed, or the request is refused.
+    pub strict_headers: Vec<StrictHeader>,
+}
+
+/// A request header that may be checked before it steers the router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrictHeader {
+    /// `x-envoy-upstream-rq-timeout-ms`: a number.
+    Timeout,
+    /// `x-envoy-upstream-rq-per-try-timeout-ms`: a number.
+    PerTryTimeout,
+    /// `x-envoy-max-retries`: a number.
+    MaxRetries,
+    /// `x-envoy-retry-on`: known conditions.
+    RetryOn,
+    /// `x-envoy-retry-grpc-on`: known conditions.
+    RetryGrpcOn,
+}
+
+impl StrictHeader {
+    /// All of them.
+    pub const ALL: [StrictHeader; 5] =
+        [Self::Timeout, Self::PerTryTimeout, Self::MaxRetries, Self::RetryOn, Self::RetryGrpcOn];
+
+    /// The header's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            StrictHeader::Timeout => "x-envoy-upstream-rq-timeout-ms",
+            StrictHeader::PerTryTimeout => "x-envoy-upstream-rq-per-try-timeout-ms",
+            StrictHeader::MaxRetries => "x-envoy-max-retries",
+            StrictHeader::RetryOn => "x-envoy-retry-on",
+            StrictHeader::RetryGrpcOn => "x-envoy-retry-grpc-on",
+        }
+    }
+
+    /// Whether `value` is well-formed.
+    #[must_use]
+    pub fn admits(self, value: &str) -> bool {
+        let mut conditions = value.split(',').map(str::trim);
+        match self {
+            StrictHeader::Timeout | StrictHeader::PerTryTimeout | StrictHeader::MaxRetries => {
+                value.parse::<u64>().is_ok()
+            }
+            StrictHeader::RetryOn => conditions.all(|condition| RetryOn::default().set_http(condition)),
+            StrictHeader::RetryGrpcOn => conditions.all(|condition| RetryOn::default().set_grpc(condition)),
+        }
+    }
 }
 
 /// Protocol spoken by clients.

@@ -5,10 +5,7 @@
 //! leads to are merged by position, and each candidate is asked the whole question. So the time depends on the length of
 //! the path and on the candidates, not on the number of routes.
 
-use std::{
-    collections::HashMap,
-    hash::BuildHasherDefault,
-};
+use std::{collections::HashMap, hash::BuildHasherDefault};
 
 use smallvec::SmallVec;
 

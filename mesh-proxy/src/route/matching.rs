@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use ::http::{HeaderMap, header::CONTENT_TYPE};
 
 use super::RouteInput;
@@ -91,7 +93,11 @@ pub(super) fn without_query(path: &str) -> &str {
     path.find(['?', '#']).map_or(path, |end| &path[..end])
 }
 
-/// The path without its parameters: without the first semicolon and what follows.
-pub(super) fn without_parameters(path: &str) -> &str {
-    path.split(';').next().unwrap_or(path)
+/// The path without the parameters of its segments: without each semicolon and what follows it up to the next slash.
+pub(super) fn without_parameters(path: &str) -> Cow<'_, str> {
+    if !path.contains(';') {
+        return Cow::Borrowed(path);
+    }
+    let segments = path.split('/').map(|segment| segment.split(';').next().unwrap_or_default());
+    Cow::Owned(segments.collect::<Vec<_>>().join("/"))
 }

@@ -7,8 +7,8 @@ use super::{RouteInput, Routes, hosts::without_port, https_redirect, matching};
 use crate::{
     filter::TlsInfo,
     model::{
-        Action, CookieMatcher, HeaderKey, HeaderMatch, HeaderMatcher, PathMatch, QueryMatcher, Route, RouteMatch, RouteTable,
-        RuntimeFraction, StringMatcher, UriTemplate, VirtualHost,
+        Action, CookieMatcher, HeaderKey, HeaderMatch, HeaderMatcher, PathMatch, QueryMatcher, Route, RouteMatch,
+        RouteTable, RuntimeFraction, StringMatcher, UriTemplate, VirtualHost,
     },
 };
 
@@ -84,7 +84,17 @@ fn port_is_ignored_when_asked() {
 }
 
 fn input<'a>(path: &'a str, headers: &'a HeaderMap) -> RouteInput<'a> {
-    RouteInput { authority: "a", path, method: "GET", headers, scheme: "http", random: 0, tls: None, internal: false }
+    RouteInput {
+        authority: "a",
+        path,
+        method: "GET",
+        headers,
+        scheme: "http",
+        secure: false,
+        random: 0,
+        tls: None,
+        internal: false,
+    }
 }
 
 fn found(matches: &RouteMatch, request: &RouteInput<'_>) -> bool {
@@ -186,11 +196,13 @@ fn cookies() {
 fn the_table_may_look_at_other_things() {
     let hosts = vec![host("named", &["named"], vec![route("r", condition(PathMatch::Exact("/a".into())))])];
     let vhost_header = Some(HeaderName::from_static("x-vhost"));
-    let table = RouteTable { virtual_hosts: hosts, ignore_path_parameters: true, vhost_header, ..RouteTable::default() };
+    let table =
+        RouteTable { virtual_hosts: hosts, ignore_path_parameters: true, vhost_header, ..RouteTable::default() };
     let table = Routes::compile(Arc::new(table));
     let headers = HeaderMap::from_iter([(HeaderName::from_static("x-vhost"), HeaderValue::from_static("Named"))]);
     assert!(table.find(&input("/a;v=1;w?q", &headers)).is_some());
     assert!(table.find(&input("/a/;v=1", &headers)).is_none());
+    assert_eq!(matching::without_parameters("/a;x=1/b;y;z/;"), "/a/b/");
     assert!(table.find(&input("/a", &HeaderMap::new())).is_none());
 }
 
@@ -227,7 +239,8 @@ fn required_tls_redirects() {
         virtual_host.require_tls = require;
         let table = routes(vec![Arc::new(virtual_host.clone())], false);
         let headers = HeaderMap::new();
-        let found = table.find(&RouteInput { scheme, internal, ..input("/", &headers) }).unwrap();
+        let secure = scheme == "https";
+        let found = table.find(&RouteInput { secure, internal, ..input("/", &headers) }).unwrap();
         assert_eq!(found.route.name != "r", redirected, "{require:?} {scheme} {internal}");
         assert!(matches!(found.route.action, Action::Redirect(_)));
     }

@@ -43,7 +43,11 @@ impl Client {
         let name = case.name(self.side);
         let connections = &mut self.listeners[case.listener as usize];
         let answer = async {
-            if case.http2 { connections.send_http2(case, &name).await } else { connections.send_http1(case, &name).await }
+            if case.http2 {
+                connections.send_http2(case, &name).await
+            } else {
+                connections.send_http1(case, &name).await
+            }
         };
         match tokio::time::timeout(LIMIT, answer).await {
             Ok(Ok(outcome)) => outcome,
@@ -57,7 +61,6 @@ impl Client {
             }
         }
     }
-
 }
 
 impl Connections {
@@ -99,7 +102,8 @@ impl Connections {
         };
         let mut sender = sender.ready().await?;
         let uri = Uri::builder().scheme("http").authority(case.host.as_str()).path_and_query(case.path.as_str());
-        let mut request = Request::builder().method(case.method.as_str()).uri(uri.build()?).version(http::Version::HTTP_2);
+        let mut request =
+            Request::builder().method(case.method.as_str()).uri(uri.build()?).version(http::Version::HTTP_2);
         request = request.header(NAME, name);
         for (name, value) in &case.headers {
             request = request.header(name, value);

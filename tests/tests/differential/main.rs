@@ -119,7 +119,9 @@ impl World {
     /// What became of each request, in order: through mesh, through Envoy.
     fn run(&self, cases: &[Arc<Case>]) -> Vec<[Outcome; 2]> {
         let chunks = cases.chunks(cases.len().div_ceil(CLIENTS).max(1)).map(<[_]>::to_vec);
-        let tasks: Vec<_> = chunks.map(|chunk| self.runtime.spawn(drive(chunk, Side::BOTH.map(|side| self.proxies.addresses(side))))).collect();
+        let tasks: Vec<_> = chunks
+            .map(|chunk| self.runtime.spawn(drive(chunk, Side::BOTH.map(|side| self.proxies.addresses(side)))))
+            .collect();
         let mut outcomes = Vec::with_capacity(cases.len());
         for task in tasks {
             outcomes.extend(self.runtime.block_on(task).expect("the client runs to its end"));

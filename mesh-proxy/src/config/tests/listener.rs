@@ -218,8 +218,14 @@ fn routes_refused() {
         ("{match: {}, route: {cluster: c}}", "match: one of prefix"),
         ("{match: {prefix: /}}", "virtual_hosts[0].routes[0]: one of route"),
         ("{match: {prefix: /}, route: {}}", "route: one of cluster"),
-        ("{match: {prefix: /, dynamic_metadata: [{filter: f}]}, route: {cluster: c}}", "match.dynamic_metadata[0]: is not"),
-        ("{match: {prefix: /, filter_state: [{key: k}]}, route: {cluster: c}}", "match.filter_state[0]: is not carried"),
+        (
+            "{match: {prefix: /, dynamic_metadata: [{filter: f}]}, route: {cluster: c}}",
+            "match.dynamic_metadata[0]: is not",
+        ),
+        (
+            "{match: {prefix: /, filter_state: [{key: k}]}, route: {cluster: c}}",
+            "match.filter_state[0]: is not carried",
+        ),
         ("{match: {prefix: /}, route: {cluster: c, hedge_policy: {}}}", "route.hedge_policy: is not carried"),
         ("{match: {prefix: /}, route: {cluster: c, early_data_policy: {name: e}}}", "route.early_data_policy: is not"),
         (
