@@ -3,6 +3,9 @@
 //! `cargo bench -p mesh-benches --bench route`. One case for each shape of table: one virtual host with many routes, and many
 //! virtual hosts with ten routes each; the route that is looked for is the last one.
 
+// Criterion's macros make public functions without a page.
+#![allow(missing_docs)]
+
 use std::{hint::black_box, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};

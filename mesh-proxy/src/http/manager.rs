@@ -15,7 +15,7 @@ use std::{
 
 use http::{
     HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, LOCATION, SET_COOKIE},
+    header::{CONNECTION, CONTENT_TYPE, LOCATION, SET_COOKIE},
 };
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 
@@ -285,6 +285,7 @@ async fn answer(
     routed: Option<&Routed>,
     configs: &RouteConfigs,
 ) -> Response<Body> {
+    let grpc_reply = stream.grpc && matches!(reply, Reply::Local(_));
     let (response, limits, tunnel) = match reply {
         Reply::Local(reply) => (local(&mut stream, *reply), Limits::default(), None),
         Reply::Upstream(response, limits) => (response.map(Source::Upstream), limits, None),
@@ -296,6 +297,10 @@ async fn answer(
     stream.info.status = Some(parts.status.as_u16());
     if let Some(routed) = routed {
         edit_response(&stream, routed, &mut parts.headers);
+        if grpc_reply {
+            // It is gRPC whatever the edits say.
+            parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        }
     }
     if stream.reached > 0
         && let Ran::Replied(reply) = filters::on_response(&mut stream, &mut parts, configs).await
