@@ -91,7 +91,7 @@ async fn a_refused_connection_is_told_as_envoy_does() {
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let plane = Plane::start(vec![forwarding(|_| {})], vec![cluster(&[unused])]).await;
     let answer = raw(plane.connect("l").await, GET).await;
-    // Why is in the log only, as since Envoy 1.38.
+    // Why is in the log only, as in Envoy 1.40.
     let body = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
     assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with(body), "{answer}");
 }
