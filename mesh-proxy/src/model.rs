@@ -32,11 +32,11 @@ pub use listener::{
 pub use matcher::{HeaderKey, HeaderMatch, HeaderMatcher, HeaderView, QueryMatcher, StringMatcher};
 pub(crate) use route::cookie;
 pub use route::{
-    Action, AppendAction, ClusterName, ClusterSpecifier, CookieMatcher, DirectResponse, FilterConfigs, Forward,
-    GrpcTimeout, HashBy, HashPolicy, HeaderEdit, HeaderEdits, HeaderValueFormat, HostRewrite, InternalRedirect, Mirror,
-    MirrorEdit, PathMatch, PathRewrite, RateLimitedBackOff, Redirect, RedirectPath, RedirectPredicate, ResetFormat,
-    ResetHeader, RetryOn, RetryPolicy, RewriteTemplate, Route, RouteMatch, RouteTable, RuntimeFraction, TemplateError,
-    UriTemplate, VirtualHost, WeightedCluster, WeightedClusters,
+    Action, AppendAction, ClusterName, ClusterSpecifier, CookieMatcher, DirectResponse, FilterConfigs, FilterDisabled,
+    Forward, GrpcTimeout, HashBy, HashPolicy, HeaderEdit, HeaderEdits, HeaderValueFormat, HostRewrite,
+    InternalRedirect, Mirror, MirrorEdit, PathMatch, PathRewrite, RateLimitedBackOff, Redirect, RedirectPath,
+    RedirectPredicate, ResetFormat, ResetHeader, RetryOn, RetryPolicy, RewriteTemplate, Route, RouteMatch, RouteTable,
+    RuntimeFraction, TemplateError, UriTemplate, VirtualHost, WeightedCluster, WeightedClusters,
 };
 pub use tls::{
     CertificateSource, ClientTls, ConfigSource, SanMatcher, SanType, Secret, SecretRef, SecretValue, ServerTls,

@@ -29,7 +29,7 @@ use super::{
     value::{enumeration, header_name, header_names, metadata, present, required, unpack},
 };
 use crate::{
-    model::{FilterConfigs, Route, RouteTable, VirtualHost},
+    model::{FilterConfigs, FilterDisabled, Route, RouteTable, VirtualHost},
     supported,
 };
 
@@ -60,8 +60,7 @@ supported! {
     envoy.config.route.v3.FilterAction {}
     envoy.config.route.v3.NonForwardingAction {}
     envoy.config.route.v3.FilterConfig {
-        carried: config, is_optional;
-        limited: disabled = "false";
+        carried: config, is_optional, disabled;
     }
 }
 pub(super) use self::{
@@ -197,7 +196,7 @@ fn filter_config(value: &any::Any, cx: &Context<'_>) -> Translated<Option<Arc<dy
     if any::is::<FilterConfig>(value) {
         let wrapper: FilterConfig = unpack(value)?;
         if wrapper.disabled {
-            return refuse_field("disabled", "only false is carried");
+            return Ok(Some(Arc::new(FilterDisabled)));
         }
         let config = present(wrapper.config.as_ref(), "config")?;
         return match cx.filters.http(&config.type_url) {

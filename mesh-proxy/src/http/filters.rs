@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::stream::Stream;
 use crate::{
     filter::{Flow, HttpFilter, HttpStream, LocalReply, Outcome},
-    model::{FilterConfigs, HttpFilterEntry},
+    model::{FilterConfigs, FilterDisabled, HttpFilterEntry},
 };
 
 /// Per-route filter configurations of a stream, most specific first.
@@ -90,9 +90,13 @@ pub(super) async fn on_response(stream: &mut Stream, response: &mut response::Pa
     Ran::Through
 }
 
-/// A filter that is off by default runs when a route configures it.
+/// The most specific level that says something of a filter says whether it runs. One that is off by default runs where it
+/// is configured.
 fn is_enabled(entry: &HttpFilterEntry, configs: &RouteConfigs) -> bool {
-    !entry.disabled || configs.iter().any(|c| c.contains_key(&entry.name))
+    match configs.iter().find_map(|configs| configs.get(&entry.name)) {
+        Some(config) => !config.is::<FilterDisabled>(),
+        None => !entry.disabled,
+    }
 }
 
 fn call(

@@ -15,7 +15,7 @@ pub(super) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-messag
 /// (gRPC over HTTP/2, "Responses"); a `HEAD` request gets no body.
 pub(super) fn response(reply: LocalReply, grpc: bool, head: bool) -> Response<Option<Bytes>> {
     if grpc {
-        return grpc_response(reply);
+        return grpc_response(reply, head);
     }
     let mut response = Response::new(None);
     *response.status_mut() = reply.status;
@@ -33,14 +33,14 @@ pub(super) fn response(reply: LocalReply, grpc: bool, head: bool) -> Response<Op
     response
 }
 
-fn grpc_response(reply: LocalReply) -> Response<Option<Bytes>> {
+fn grpc_response(reply: LocalReply, head: bool) -> Response<Option<Bytes>> {
     let mut response = Response::new(None);
     let headers = response.headers_mut();
     *headers = reply.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     let code = reply.grpc_status.unwrap_or_else(|| grpc_code(reply.status));
     headers.insert(GRPC_STATUS, HeaderValue::from(code));
-    if let Some(message) = percent_encoded(reply.body.trim_ascii_end()) {
+    if let Some(message) = percent_encoded(reply.body.trim_ascii_end()).filter(|_| !head) {
         headers.insert(GRPC_MESSAGE, message);
     }
     response

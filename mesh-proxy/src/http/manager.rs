@@ -61,8 +61,10 @@ pub(super) struct Upgrade {
 
 /// What became of a request.
 pub(super) enum Reply {
-    /// Answered here.
+    /// Answered by the route, the router or the connection manager.
     Local(Box<LocalReply>),
+    /// Answered by a filter: the route's header edits are not for it.
+    Filter(Box<LocalReply>),
     /// Answered upstream; the body is under these limits.
     Upstream(Box<Response<UpstreamBody>>, Limits),
     /// The upstream changes the protocol.
@@ -79,7 +81,7 @@ impl Reply {
     /// With the number of attempts in its headers.
     pub(super) fn with_attempts(mut self, attempts: u32) -> Self {
         let headers = match &mut self {
-            Reply::Local(reply) => &mut reply.headers,
+            Reply::Local(reply) | Reply::Filter(reply) => &mut reply.headers,
             Reply::Upstream(response, _) | Reply::Upgraded(response, _) => response.headers_mut(),
             Reply::Connected(response, _) => response.headers_mut(),
         };
@@ -133,7 +135,7 @@ async fn decide(
             })
             .await;
             if let Ran::Replied(reply) = ran {
-                return (Reply::Local(reply), routed, configs);
+                return (Reply::Filter(reply), routed, configs);
             }
         }
         let reply = act(stream, routed.as_ref(), upgrade.take()).await;
@@ -286,8 +288,9 @@ async fn answer(
     configs: &RouteConfigs,
 ) -> Response<Body> {
     let grpc_reply = stream.grpc && matches!(reply, Reply::Local(_));
+    let edited = routed.filter(|_| !matches!(reply, Reply::Filter(_)));
     let (response, limits, tunnel) = match reply {
-        Reply::Local(reply) => (local(&mut stream, *reply), Limits::default(), None),
+        Reply::Local(reply) | Reply::Filter(reply) => (local(&mut stream, *reply), Limits::default(), None),
         Reply::Upstream(response, limits) => (response.map(Source::Upstream), limits, None),
         Reply::Connected(response, tunnel) => (response.map(|()| Source::Local(None)), Limits::default(), Some(tunnel)),
         Reply::Upgraded(response, tunnel) => (response.map(Source::Upstream), Limits::default(), Some(tunnel)),
@@ -295,7 +298,7 @@ async fn answer(
     let mut tunnel = tunnel;
     let (mut parts, mut source) = response.into_parts();
     stream.info.status = Some(parts.status.as_u16());
-    if let Some(routed) = routed {
+    if let Some(routed) = edited {
         edit_response(&stream, routed, &mut parts.headers);
         if grpc_reply {
             // It is gRPC whatever the edits say.

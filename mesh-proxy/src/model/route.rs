@@ -49,7 +49,13 @@ pub struct RouteTable {
 }
 
 /// Typed filter configuration by filter name, made by the filter's own factory.
+///
+/// [`FilterDisabled`] stands for a filter that is off.
 pub type FilterConfigs = Arc<BTreeMap<String, Arc<dyn Any + Send + Sync>>>;
+
+/// The configuration of a filter that is off at its level (`FilterConfig.disabled`).
+#[derive(Clone, Copy, Debug)]
+pub struct FilterDisabled;
 
 /// `route.v3.VirtualHost`.
 #[derive(Clone, Debug, Default)]
