@@ -46,7 +46,7 @@ supported! {
     /// HTTP connection managers.
     pub(super) static MANAGERS =
     envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager {
-        carried: codec_type, stat_prefix, rds, route_config, http_filters, common_http_protocol_options,
+        carried: internal_address_config, codec_type, stat_prefix, rds, route_config, http_filters, common_http_protocol_options,
             http_protocol_options, http2_protocol_options, server_name, server_header_transformation,
             max_request_headers_kb, stream_idle_timeout, request_timeout, request_headers_timeout,
             access_log, use_remote_address, xff_num_trusted_hops, skip_xff_append, via, generate_request_id,
@@ -57,7 +57,6 @@ supported! {
             original_ip_detection_extensions, local_reply_config, scheme_header_transformation, stream_flush_timeout, access_log_options,
             flush_access_log_on_new_request, proxy_100_continue, delayed_close_timeout;
         limited: add_user_agent = "false",
-            internal_address_config = "any; headers that steer retries and timeouts are not taken from internal clients either",
             stream_error_on_invalid_http_message = "false",
             request_id_extension = "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig";
         irrelevant: http3_protocol_options = "HTTP/3 is not served, and codec_type HTTP3 is refused",

@@ -26,7 +26,7 @@ use super::{
     filters::{Ran, RouteConfigs},
     headers, local_reply, prepare,
     redirect::Trail,
-    rewrite, router,
+    retry, rewrite, router,
     stream::Stream,
     target,
     tunnel::Tunnel,
@@ -121,7 +121,7 @@ async fn decide(
     let mut configs = route_configs(routed.as_ref());
     let has_body = !http_body::Body::is_end_stream(&incoming) && upgrade.is_none();
     if has_body {
-        let keep = kept_bytes(routed.as_ref(), stream.chain.buffer_limit);
+        let keep = kept_bytes(stream, routed.as_ref());
         let drops_trailers = stream.request.version != Version::HTTP_2 && !stream.chain.model.http1.trailers;
         stream.upload = Some(Upload::new(incoming, keep, drops_trailers, now));
     }
@@ -181,13 +181,14 @@ pub(super) fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
 }
 
 /// Request bytes that are kept for another attempt, a copy or a redirect that is followed; `None` = none are needed.
-fn kept_bytes(routed: Option<&Routed>, limit: usize) -> Option<usize> {
+fn kept_bytes(stream: &Stream, routed: Option<&Routed>) -> Option<usize> {
     let routed = routed?;
     let Action::Forward(forward) = &routed.route.action else { return None };
     let retry = forward.retry.as_ref().or(routed.virtual_host.retry.as_ref());
-    let needed = retry.is_some() || !forward.mirrors.is_empty() || forward.internal_redirect.is_some();
+    let asked = || retry::is_asked_for(&stream.request.headers);
+    let needed = retry.is_some() || asked() || !forward.mirrors.is_empty() || forward.internal_redirect.is_some();
     let own = routed.route.buffer_limit.or(routed.virtual_host.buffer_limit);
-    needed.then(|| own.map_or(limit, |own| usize::try_from(own).unwrap_or(usize::MAX)))
+    needed.then(|| own.map_or(stream.chain.buffer_limit, |own| usize::try_from(own).unwrap_or(usize::MAX)))
 }
 
 /// Per-route filter configurations, most specific first.

@@ -7,7 +7,7 @@ use http::{
     header::{HOST, TRANSFER_ENCODING},
 };
 
-use super::{edits, headers, router, stream::Stream, target};
+use super::{edits, headers, stream::Stream, target, wire};
 use crate::{
     access_log::LogContext,
     balancer::PickContext,
@@ -70,7 +70,7 @@ fn copy(stream: &Stream, mirror: &Mirror) -> Request<Body> {
     }
     all.insert(ENVOY_INTERNAL, HeaderValue::from_static("true"));
     headers::append(&mut all, headers::X_FORWARDED_FOR, own_address(), ",");
-    router::frame(&original.method, stream.upload.is_some(), &mut all);
+    wire::frame(&original.method, stream.upload.is_some(), &mut all);
     for edit in &mirror.edits {
         match edit {
             MirrorEdit::Remove(name) => {

@@ -130,6 +130,11 @@ pub(super) fn policy<'p>(route: Option<&'p RetryPolicy>, headers: &mut HeaderMap
     covered(&policy).then_some(Cow::Owned(policy))
 }
 
+/// Whether the request asks for retries itself.
+pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
+    headers.contains_key(RETRY_ON) || headers.contains_key(RETRY_GRPC_ON)
+}
+
 /// What request headers say of retries.
 struct Asked {
     on: Option<String>,

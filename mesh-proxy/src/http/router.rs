@@ -8,10 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header::HOST};
 use smallvec::SmallVec;
 
 use super::{
@@ -226,19 +223,6 @@ fn rewrite_host(stream: &mut Stream, forward: &Forward, host: &str) {
         }
     }
     target::set_authority(&mut stream.request, host);
-}
-
-/// How an HTTP/1.1 request tells where its body ends: a body of unknown length is chunked whatever the method, and a method
-/// that mostly has a body says so if there is none (RFC 9110, section 8.6).
-pub(super) fn frame(method: &Method, has_body: bool, headers: &mut HeaderMap) {
-    if headers.contains_key(CONTENT_LENGTH) {
-        return;
-    }
-    if has_body {
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    } else if !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT | Method::TRACE) {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
 }
 
 fn admits_request(policy: &RetryPolicy, stream: &Stream) -> bool {
@@ -458,7 +442,6 @@ impl Call<'_> {
             *request.version_mut() = Version::HTTP_2;
         } else {
             target::into_origin_form(&mut uri, &mut headers);
-            frame(request.method(), stream.upload.is_some(), &mut headers);
         }
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;

@@ -1,8 +1,8 @@
 //! What a request must be for the protocol that it leaves in.
 
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Version,
-    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, UPGRADE},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE},
 };
 use hyper::ext::Protocol;
 
@@ -14,14 +14,12 @@ use crate::{
 
 const CONNECT: &str = "connect";
 
-/// HTTP/1.1: one `cookie` header (RFC 9113, section 8.2.3), a length where a body could be (RFC 9110, section 8.6), and
-/// what the cluster's options say.
+/// HTTP/1.1: one `cookie` header (RFC 9113, section 8.2.3), where the body ends, and what the cluster's options say.
 pub(super) fn for_http1(request: &mut Request<Body>, stream: &Stream, pool: &PoolOptions, scheme: &str) {
     join_cookies(request);
-    let bodiless =
-        matches!(*request.method(), Method::GET | Method::HEAD | Method::DELETE | Method::TRACE | Method::CONNECT);
-    if !bodiless && matches!(request.body(), Body::Empty) && !request.headers().contains_key(CONTENT_LENGTH) {
-        request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    if request.method() != Method::CONNECT {
+        let method = request.method().clone();
+        frame(&method, stream.upload.is_some(), request.headers_mut());
     }
     if pool.http1_fully_qualified && request.method() != Method::CONNECT {
         fully_qualify(request, scheme);
@@ -36,6 +34,19 @@ pub(super) fn for_http1(request: &mut Request<Body>, stream: &Stream, pool: &Poo
     }
     if stream.chain.model.proxy_100_continue && request.headers().contains_key(EXPECT) {
         upload.wait_for(ContinueGate::before(request));
+    }
+}
+
+/// How an HTTP/1.1 request tells where its body ends: a body of unknown length is chunked whatever the method, and a method
+/// that mostly has a body says so if there is none (RFC 9110, section 8.6).
+pub(super) fn frame(method: &Method, has_body: bool, headers: &mut HeaderMap) {
+    if headers.contains_key(CONTENT_LENGTH) {
+        return;
+    }
+    if has_body {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else if !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT | Method::TRACE) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
 }
 

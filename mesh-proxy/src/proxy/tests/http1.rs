@@ -12,9 +12,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{GET, Plane, cluster, echo, forwarding, http_server, raw, routing};
+use super::{GET, Plane, cluster, echo, forwarding, http_server, managed, raw, routing};
 use crate::{
-    model::{Action, DirectResponse, HostRewrite, PathRewrite, Redirect, RetryOn},
+    model::{Action, DirectResponse, HostRewrite, InternalAddresses, PathRewrite, Redirect, RetryOn},
     testing,
 };
 
@@ -154,6 +154,26 @@ async fn retries_run_out() {
     assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("bad"), "{answer}");
     assert_eq!(count.load(SeqCst), 2);
     assert_eq!(plane.stat("cluster.c.upstream_rq_retry_limit_exceeded"), 1);
+}
+
+#[tokio::test]
+async fn internal_clients_ask_for_retries_and_others_do_not() {
+    let request = "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 3\r\nx-envoy-retry-on: 5xx\r\n\
+        x-envoy-max-retries: 2\r\n\r\nabc";
+    for (internal, status, attempts) in [("127.0.0.0/8", "200", 3), ("10.0.0.0/8", "503", 1)] {
+        let (count, answer) = failing(2);
+        let upstream = http_server(answer).await;
+        let listener = managed(|manager| {
+            manager.use_remote_address = true;
+            let ranges = vec![internal.parse().unwrap()];
+            manager.internal_addresses = Some(InternalAddresses { unix_sockets: false, ranges });
+        });
+        let plane = Plane::start(vec![listener], vec![cluster(&[upstream])]).await;
+        let answer = raw(plane.connect("l").await, request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert!(status != "200" || answer.ends_with("\nabc"), "{answer}");
+        assert_eq!(count.load(SeqCst), attempts);
+    }
 }
 
 #[tokio::test]
