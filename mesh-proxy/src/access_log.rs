@@ -190,6 +190,8 @@ pub(crate) mod tests {
             listener_metadata: Arc::default(),
             sni: None,
             inbound: None,
+            dynamic_metadata: None,
+            tlvs: Arc::new([]),
             started: Instant::now(),
         }
     }

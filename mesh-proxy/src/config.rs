@@ -24,6 +24,7 @@ mod source;
 mod tcp_proxy;
 mod tls;
 mod translator;
+mod transport_socket;
 pub(crate) mod value;
 
 pub use audit::{Audit, MAX_FIELDS, MessageTable};

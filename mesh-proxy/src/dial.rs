@@ -1,5 +1,6 @@
 //! Opening connections to hosts: TCP or Unix socket, then TLS if the cluster's transport says so.
 
+mod proxied;
 mod stream;
 
 use std::{
@@ -13,7 +14,10 @@ use std::{
 };
 
 use rustls_pki_types::UnixTime;
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpSocket, TcpStream, UnixStream},
+};
 use tokio_rustls::TlsConnector;
 
 use crate::{
@@ -25,6 +29,7 @@ use crate::{
 };
 
 pub(crate) use crate::tls::Alpn;
+pub(crate) use proxied::OnBehalf;
 use stream::{Io, OpenConnection, Socket};
 
 pub use stream::UpstreamStream;
@@ -89,17 +94,18 @@ pub struct UpstreamConnInfo {
 
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(1);
 
-/// Opens a connection to `host` with its transport, within the cluster's `connect_timeout` (TLS included, as in Envoy).
+/// Opens a connection to `host` for the client `behalf` with its transport, within the cluster's `connect_timeout` (TLS included, as in Envoy).
 /// Counts it, and its failure. Cancel safe: dropped, the attempt is over.
 pub(crate) async fn dial(
     cluster: &Arc<ClusterHandle>,
     host: &Arc<Host>,
     alpn: Alpn,
     permit: BreakerPermit,
+    behalf: Option<&OnBehalf>,
 ) -> Result<(UpstreamStream, UpstreamConnInfo), ConnectError> {
     let open = OpenConnection::new(cluster, host, permit);
     let start = Instant::now();
-    let attempt = establish(cluster, host, alpn);
+    let attempt = establish(cluster, host, alpn, behalf);
     let result = match tokio::time::timeout(cluster.config().connect_timeout, attempt).await {
         Ok(result) => result,
         Err(_) => Err(ConnectError::Timeout),
@@ -122,15 +128,26 @@ pub(crate) async fn dial(
     }
 }
 
-async fn establish(cluster: &ClusterHandle, host: &Host, alpn: Alpn) -> Result<(Io, UpstreamConnInfo), ConnectError> {
+async fn establish(
+    cluster: &ClusterHandle,
+    host: &Host,
+    alpn: Alpn,
+    behalf: Option<&OnBehalf>,
+) -> Result<(Io, UpstreamConnInfo), ConnectError> {
     let tls = cluster.tls(host.socket);
     // Before anything is sent: without its secrets a TLS connection cannot be made.
     let built = tls.map(|tls| tls.built(alpn)).transpose()?;
-    let (socket, local) = connect_socket(host, cluster.config()).await?;
+    let (mut socket, local) = connect_socket(host, cluster.config()).await?;
+    let addresses = socket.addresses();
+    if let Some(config) = host.socket.of(cluster.config()).proxy_header() {
+        let header = proxied::header(config, behalf, addresses);
+        socket.write_all(&header).await.map_err(|error| ConnectError::Connect(Arc::new(error)))?;
+    }
     let mut info = UpstreamConnInfo { id: NEXT_CONNECTION.fetch_add(1, Relaxed), local, tls: None };
     let (Some(tls), Some(built)) = (tls, built) else { return Ok((Io::Plain(socket), info)) };
     let name = tls.server_name(&host.hostname);
-    match TlsConnector::from(built.rustls.clone()).connect(name, socket).await {
+    let rustls = built.rustls(addresses.map(|(own, _)| own.ip()), addresses.map(|(_, host)| host.ip()));
+    match TlsConnector::from(rustls).connect(name, socket).await {
         Ok(stream) => {
             let connection = stream.get_ref().1;
             if let Some(stats) = cluster.tls_stats() {
@@ -208,5 +225,5 @@ pub async fn connect(
         picker.pick(&PickContext::default())?.0.clone()
     };
     let permit = cluster.breakers().try_take(false, crate::cluster::BreakerKind::Connections)?;
-    dial(cluster, &host, if http2 { Alpn::Http2 } else { Alpn::None }, permit).await
+    dial(cluster, &host, if http2 { Alpn::Http2 } else { Alpn::None }, permit, None).await
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod active;
+mod answer;
 pub(crate) mod bind;
 pub(crate) mod chain_match;
 pub(crate) mod inspect;

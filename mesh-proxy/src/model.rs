@@ -9,14 +9,17 @@ mod cluster;
 mod endpoint;
 mod http;
 mod listener;
+mod listener_filter;
 mod matcher;
 mod route;
+mod socket;
+mod tcp_proxy;
 mod tls;
 
 pub use address::{Address, CidrRange};
 pub use cluster::{
     CircuitBreakers, Cluster, ClusterKind, DnsFamily, Endpoints, HttpProtocol, LbPolicy, OutlierDetection, PoolOptions,
-    SocketMatch, Thresholds, UpstreamSocket,
+    ProxyHeader, SocketMatch, Thresholds, UpstreamSocket,
 };
 pub use endpoint::{Assignment, Endpoint, HealthStatus, Locality, LocalityEndpoints, Metadata};
 pub use http::{
@@ -25,9 +28,10 @@ pub use http::{
     IpDetection, Keepalive, LocalReplies, ReplyFormat, ReplyMapper, RouteSource, RouterOptions, ServerHeader,
     StrictHeader, StripPort, Underscores,
 };
-pub use listener::{
-    FilterChain, FilterChainMatch, Listener, ListenerFilters, NetworkFilterEntry, TcpProxy, TerminalFilter,
-    TransportProtocol,
+pub use listener::{FilterChain, FilterChainMatch, Listener, NetworkFilterEntry, TerminalFilter, TransportProtocol};
+pub use listener_filter::{
+    ListenerFilter, ListenerFilterKind, ListenerPredicate, ProxyProtocol, ProxyProtocolVersion, TlsInspector, Tlv,
+    TlvRule, TlvSelection,
 };
 pub use matcher::{HeaderKey, HeaderMatch, HeaderMatcher, HeaderView, QueryMatcher, StringMatcher};
 pub(crate) use route::cookie;
@@ -38,7 +42,9 @@ pub use route::{
     RedirectPredicate, ResetFormat, ResetHeader, RetryOn, RetryPolicy, RewriteTemplate, Route, RouteMatch, RouteTable,
     RuntimeFraction, TemplateError, UriTemplate, VirtualHost, WeightedCluster, WeightedClusters,
 };
+pub use socket::{SocketOption, SocketSetting, SocketSettings, SocketState};
+pub use tcp_proxy::{TcpLogTimes, TcpProxy, TlvMerge};
 pub use tls::{
-    CertificateSource, ClientTls, ConfigSource, SanMatcher, SanType, Secret, SecretRef, SecretValue, ServerTls,
-    TlsCommon, TlsVersion, ValidationSource,
+    CertificateSource, ClientTls, ConfigSource, KeyLogFile, PeerRules, Resumption, SanMatcher, SanType, Secret,
+    SecretRef, SecretValue, ServerTls, SessionTicketKey, SessionTickets, TlsCommon, TlsVersion, ValidationSource,
 };

@@ -1,25 +1,18 @@
 //! The TCP proxy (`envoy.filters.network.tcp_proxy`): a connection carried to a host of a cluster.
 
 pub(crate) mod copy;
+mod session;
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{rc::Rc, sync::Arc};
 
-use copy::{Ended, Moved};
-
+use self::session::Session;
 use crate::{
-    access_log::{AccessLog, LogContext},
-    balancer::PickContext,
-    cluster::{Host, Outcome},
-    drain::{DrainWatch, Phase},
-    filter::{ConnectionInfo, ResponseFlags, StreamInfo},
+    access_log::AccessLog,
+    drain::DrainWatch,
+    filter::ConnectionInfo,
     listener::io::ServerIo,
     model::TcpProxy,
     stats::{Counter, Gauge, Stats},
-    upstream::{LocalCluster, UpstreamStream},
     worker::WorkerContext,
 };
 
@@ -71,12 +64,12 @@ impl TcpChain {
     /// Carries `io` until it ends.
     pub(crate) async fn serve(self: Rc<Self>, info: Arc<ConnectionInfo>, io: ServerIo, drain: DrainWatch) {
         self.stats.cx_total.inc();
-        let _active = self.stats.cx_active.hold();
-        let mut session =
-            Session { info: StreamInfo::new(info, Instant::now(), SystemTime::now()), chain: self, opened: false };
-        session.run(io, drain).await;
+        let active = self.stats.cx_active.hold();
+        Session::new(self.clone(), info).run(io, drain).await;
+        drop(active);
     }
 
+    /// A cluster of the configuration, by weight.
     fn cluster(&self) -> Option<&str> {
         let total: u64 = self.model.clusters.iter().map(|(_, weight)| u64::from(*weight)).sum();
         let mut at = if total == 0 { 0 } else { self.worker.random() % total };
@@ -87,131 +80,5 @@ impl TcpChain {
             }
         }
         self.model.clusters.first().map(|(name, _)| name.as_str())
-    }
-}
-
-/// One carried connection. Dropping it writes the logs.
-struct Session {
-    info: StreamInfo,
-    chain: Rc<TcpChain>,
-    opened: bool,
-}
-
-impl Session {
-    async fn run(&mut self, io: ServerIo, drain: DrainWatch) {
-        let chain = self.chain.clone();
-        let Some(cluster) = chain.cluster().and_then(|name| chain.worker.upstreams.cluster(name)) else {
-            chain.stats.no_route.inc();
-            return self.fail(ResponseFlags::NO_CLUSTER, "cluster_not_found");
-        };
-        let config = cluster.handle().config();
-        self.info.cluster = Some(config.name.clone());
-        self.info.cluster_metadata = Some(config.metadata.clone());
-        let Some(upstream) = self.connect(&cluster).await else { return };
-        self.note_opened();
-        self.carry(io, upstream, drain).await;
-    }
-
-    /// Connects to a host, as often as the configuration allows.
-    async fn connect(&mut self, cluster: &Rc<LocalCluster>) -> Option<UpstreamStream> {
-        let chain = self.chain.clone();
-        while self.info.attempts < chain.model.max_connect_attempts.max(1) {
-            self.info.attempts += 1;
-            let pick =
-                PickContext { original_dst: self.info.connection.original_destination(), ..PickContext::default() };
-            let Ok(host) = cluster.pick(&pick) else {
-                self.fail(ResponseFlags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream");
-                return None;
-            };
-            self.note_host(&host);
-            match cluster.tcp(&host).await {
-                Ok((upstream, info)) => {
-                    cluster.report(&host, Outcome::Connected, chain.worker.random());
-                    self.info.upstream_tls = info.tls;
-                    self.info.upstream_local = info.local;
-                    return Some(upstream);
-                }
-                Err(e) => {
-                    cluster.report(&host, Outcome::ConnectFailed, chain.worker.random());
-                    self.info.upstream_failure = Some(e.to_string().into());
-                    self.info.flags.insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
-                }
-            }
-        }
-        self.info.flags.insert(ResponseFlags::UPSTREAM_RETRY_LIMIT);
-        None
-    }
-
-    fn note_host(&mut self, host: &Arc<Host>) {
-        self.info.upstream_host = Some(host.name.clone());
-        self.info.upstream_metadata = Some(host.metadata.clone());
-    }
-
-    async fn carry(&mut self, io: ServerIo, upstream: UpstreamStream, mut drain: DrainWatch) {
-        let chain = self.chain.clone();
-        let stats = &chain.stats;
-        let idle = (!chain.model.idle_timeout.is_zero()).then_some(chain.model.idle_timeout);
-        let life = chain.model.max_downstream_duration;
-        let copy = copy::both(io, upstream, idle, |moved| match moved {
-            Moved::Forward(n) => {
-                self.info.bytes_received += n as u64;
-                stats.rx_bytes.add(n as u64);
-            }
-            Moved::Back(n) => {
-                self.info.bytes_sent += n as u64;
-                stats.tx_bytes.add(n as u64);
-            }
-        });
-        let expiry = async {
-            match life {
-                Some(life) => tokio::time::sleep(life).await,
-                None => std::future::pending().await,
-            }
-        };
-        let ended: Option<Ended> = tokio::select! {
-            ended = copy => Some(ended),
-            () = expiry => {
-                stats.max_duration.inc();
-                None
-            }
-            () = drain.reached(Phase::Ended) => None,
-        };
-        match ended {
-            Some(Ended::Idle) => {
-                stats.idle_timeout.inc();
-                self.info.flags.insert(ResponseFlags::STREAM_IDLE_TIMEOUT);
-            }
-            Some(Ended::Failed(e)) => tracing::debug!(error = %e, "carried connection ended"),
-            Some(Ended::Closed) => {}
-            None => self.info.flags.insert(ResponseFlags::DURATION_TIMEOUT),
-        }
-    }
-
-    fn fail(&mut self, flag: ResponseFlags, details: &'static str) {
-        self.info.flags.insert(flag);
-        self.info.details = Some(details.into());
-    }
-
-    fn note_opened(&mut self) {
-        self.opened = true;
-        if let Some(istio) = &self.chain.worker.istio {
-            istio.tcp_opened(&self.info);
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.info.timings.end = Some(Instant::now());
-        let context = LogContext { info: &self.info, request: None, response: None, trailers: None };
-        for log in &self.chain.logs {
-            log.log(&context);
-        }
-        if let Some(istio) = &self.chain.worker.istio
-            && self.opened
-        {
-            istio.tcp_bytes(&self.info, self.info.bytes_received, self.info.bytes_sent);
-            istio.tcp_closed(&self.info);
-        }
     }
 }

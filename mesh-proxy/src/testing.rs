@@ -10,10 +10,10 @@ use crate::{
     model::{
         Action, Address, Assignment, CircuitBreakers, ClientCertForwarding, Cluster, ClusterKind, ClusterSpecifier,
         Codec, Endpoint, EscapedSlashes, FilterChain, FilterChainMatch, Forward, HealthStatus, HostRewrite,
-        Http1Options, Http2Limits, HttpConnectionManager, HttpProtocol, LbPolicy, Listener, ListenerFilters, Locality,
+        Http1Options, Http2Limits, HttpConnectionManager, HttpProtocol, LbPolicy, Listener, Locality,
         LocalityEndpoints, Metadata, PathMatch, PathRewrite, PoolOptions, RetryOn, RetryPolicy, Route, RouteMatch,
-        RouteSource, RouteTable, ServerHeader, StripPort, TcpProxy, TerminalFilter, Underscores, UpstreamSocket,
-        VirtualHost,
+        RouteSource, RouteTable, ServerHeader, StripPort, TcpLogTimes, TcpProxy, TerminalFilter, TlvMerge,
+        Underscores, UpstreamSocket, VirtualHost,
     },
     state::Snapshot,
 };
@@ -126,10 +126,18 @@ pub(crate) fn tcp(cluster: &str) -> TcpProxy {
     TcpProxy {
         stat_prefix: "tcp".into(),
         clusters: vec![(cluster.into(), 1)],
+        sni_cluster: false,
         idle_timeout: Duration::from_secs(3600),
         max_connect_attempts: 1,
+        backoff: None,
         max_downstream_duration: None,
+        duration_jitter: 0.0,
+        hash_source_ip: false,
+        early_data: None,
+        tlvs: vec![],
+        tlv_merge: TlvMerge::AddIfAbsent,
         access_log: vec![],
+        log_times: TcpLogTimes::default(),
     }
 }
 
@@ -141,6 +149,7 @@ pub(crate) fn chain(terminal: TerminalFilter) -> FilterChain {
         tls_timeout: Duration::from_secs(5),
         filters: vec![],
         terminal,
+        digest: None,
     }
 }
 
@@ -149,9 +158,12 @@ pub(crate) fn listener(name: &str, chains: Vec<FilterChain>) -> Listener {
     Listener {
         name: name.into(),
         addresses: vec![Address::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))],
+        sockets: vec![],
+        transparent: false,
+        mptcp: false,
         bind_to_port: true,
         use_original_dst: false,
-        listener_filters: ListenerFilters::default(),
+        listener_filters: vec![],
         listener_filters_timeout: Duration::from_secs(15),
         continue_on_timeout: false,
         filter_chains: chains.into_iter().map(Arc::new).collect(),

@@ -5,25 +5,30 @@
 //!      ▲ set(name, Secret) (control thread)                     rebuilt when one of its secrets changed
 //! ```
 //!
-//! A changed secret makes a new rustls configuration, and with it new session tickets and a new session store: a session
-//! made under withdrawn roots cannot be resumed. A secret that cannot be used never replaces one that could
+//! A changed secret makes a new rustls configuration, and with it new session tickets and a new session store; tickets under
+//! keys that are given name what the peer was verified against. So a session made under withdrawn roots is not resumed.
+//! One configuration serves all workers. A secret that cannot be used never replaces one that could
 //! ([`check_secret`] lets the control side refuse it before).
 //!
 //! Verification follows Envoy: the chain must lead to the given roots, names are looked at only where SAN matchers ask
 //! for it, and there is no host name check beside them.
 
+mod choice;
 mod client;
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod error;
 mod info;
+mod key_log;
 mod live;
 mod memory;
 mod provider;
 mod server;
+mod spiffe;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod verify;
 
 pub use client::ClientTlsHandle;
@@ -41,8 +46,8 @@ use std::sync::Arc;
 
 use crate::model::ServerTls;
 
-/// A rustls server configuration that follows its secrets.
+/// A rustls server configuration that follows its secrets; the same one for the same `config`.
 #[must_use]
 pub fn server_config(config: &Arc<ServerTls>, secrets: &SecretStore) -> ServerTlsHandle {
-    ServerTlsHandle::new(config, secrets)
+    secrets.server(config)
 }

@@ -23,9 +23,10 @@ pub(super) fn json(secrets: &[Arc<Secret>], now: SystemTime) -> Value {
         match &secret.value {
             SecretValue::Certificate { chain, .. } => json!({"ca_cert": [], "cert_chain": list(chain)}),
             SecretValue::Validation { roots, .. } => json!({"ca_cert": list(roots), "cert_chain": []}),
+            SecretValue::SessionTicketKeys(_) => Value::Null,
         }
     };
-    json!({ "certificates": secrets.iter().map(one).collect::<Vec<_>>() })
+    json!({ "certificates": secrets.iter().map(one).filter(|one| !one.is_null()).collect::<Vec<_>>() })
 }
 
 /// One certificate; `None` if it cannot be read. Its `path` is the name of the secret, or `<inline>`.

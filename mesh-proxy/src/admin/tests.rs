@@ -76,7 +76,7 @@ impl AdminState for Fake {
         let names = vec!["spiffe.example".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).unwrap();
         let value =
-            SecretValue::Validation { roots: vec![made.cert.der().clone()], crls: Vec::new(), sans: Arc::new([]) };
+            SecretValue::Validation { roots: vec![made.cert.der().clone()], crls: Vec::new(), rules: Arc::default() };
         vec![Arc::new(Secret { name: "ROOTCA".into(), value })]
     }
 

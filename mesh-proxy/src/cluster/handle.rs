@@ -88,10 +88,7 @@ impl ClusterHandle {
     }
 
     fn build(config: Arc<Cluster>, deps: &ClusterDeps, mut control: Control, old: Option<&HostSet>) -> Arc<Self> {
-        let handle_of = |socket: &UpstreamSocket| match socket {
-            UpstreamSocket::Plain => None,
-            UpstreamSocket::Tls(tls) => Some(ClientTlsHandle::new(tls, &deps.secrets)),
-        };
+        let handle_of = |socket: &UpstreamSocket| socket.tls().map(|tls| ClientTlsHandle::new(tls, &deps.secrets));
         let tls = handle_of(&config.socket);
         let match_tls: Vec<_> = config.socket_matches.iter().map(|m| handle_of(&m.socket)).collect();
         let uses_tls = tls.is_some() || match_tls.iter().any(Option::is_some);

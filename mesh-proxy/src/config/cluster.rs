@@ -18,7 +18,7 @@ use mesh_xds_api::envoy::config::{
 use super::{
     error::{At as _, Translated, refuse_field},
     source::Context,
-    tls,
+    transport_socket,
     value::{self, keepalive, positive_duration_or, required},
 };
 use crate::{
@@ -98,7 +98,7 @@ pub(super) fn cluster(value: &ProtoCluster, cx: &Context<'_>) -> Translated<Clus
         )?,
         circuit_breakers: limits::circuit_breakers(value.circuit_breakers.as_ref()).at("circuit_breakers")?,
         outlier: value.outlier_detection.as_ref().map(limits::outlier).transpose().at("outlier_detection")?,
-        socket: tls::upstream(value.transport_socket.as_ref(), cx).at("transport_socket")?,
+        socket: transport_socket::upstream(value.transport_socket.as_ref(), cx).at("transport_socket")?,
         socket_matches: socket_matches(&value.transport_socket_matches, cx)?,
         protocol,
         pool,
@@ -143,7 +143,9 @@ fn socket_matches(values: &[TransportSocketMatch], cx: &Context<'_>) -> Translat
         Ok(SocketMatch {
             name: required(&value.name, "name").at(&field)?.to_owned(),
             criteria: value.r#match.as_ref().map(value::object).unwrap_or_default(),
-            socket: tls::upstream(value.transport_socket.as_ref(), cx).at("transport_socket").at(&field)?,
+            socket: transport_socket::upstream(value.transport_socket.as_ref(), cx)
+                .at("transport_socket")
+                .at(&field)?,
         })
     };
     values.iter().enumerate().map(one).collect()

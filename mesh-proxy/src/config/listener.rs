@@ -2,6 +2,7 @@
 
 mod chain;
 mod filters;
+mod sockets;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,12 +18,9 @@ use super::{
     access_log::access_logs,
     error::{At as _, Translated, refuse_field},
     source::Context,
-    value::{duration_or, enumeration, ip_address, metadata, present, required},
+    value::{duration_or, enumeration, metadata, required},
 };
-use crate::{
-    model::{Address, Listener},
-    supported,
-};
+use crate::{model::Listener, supported};
 
 supported! {
     /// Listeners.
@@ -31,9 +29,8 @@ supported! {
         carried: name, address, additional_addresses, stat_prefix, filter_chains, use_original_dst,
             default_filter_chain, per_connection_buffer_limit_bytes, metadata, deprecated_v1, listener_filters,
             listener_filters_timeout, continue_on_listener_filters_timeout, traffic_direction, enable_reuse_port,
-            access_log, tcp_backlog_size, bind_to_port;
-        limited: transparent = "false",
-            freebind = "false",
+            access_log, tcp_backlog_size, bind_to_port, socket_options, tcp_keepalive, transparent, freebind, enable_mptcp;
+        limited: reuse_port = "with enable_reuse_port, which counts; true alone is the default",
             connection_balance_config = "exact_balance: the kernel balances among the workers' own sockets";
         irrelevant: drain_type = "there are no health checks by which it could be told to drain",
             max_connections_to_accept_per_socket_event = "only changes how often the event loop turns",
@@ -48,10 +45,14 @@ supported! {
     }
     envoy.config.listener.v3.Listener.ConnectionBalanceConfig.ExactBalance {}
     envoy.config.listener.v3.AdditionalAddress {
-        carried: address;
+        carried: address, socket_options, tcp_keepalive;
     }
 }
-pub(super) use self::{chain::CHAINS, filters::LISTENER_FILTERS};
+pub(super) use self::{
+    chain::CHAINS,
+    filters::{LISTENER_FILTERS, proxy_version, selection, tlv_kind},
+    sockets::SOCKETS,
+};
 
 /// How long listener filters wait when nothing is said.
 const FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
@@ -71,9 +72,13 @@ pub(super) fn listener(value: &ProtoListener, cx: &Context<'_>) -> Translated<Li
         return refuse_field("filter_chains", "one at least is required");
     }
     let bind = value.bind_to_port.or(value.deprecated_v1.and_then(|old| old.bind_to_port));
+    let (addresses, sockets) = sockets::sockets(value)?;
     Ok(Listener {
         name,
-        addresses: addresses(value)?,
+        addresses,
+        sockets,
+        transparent: value.transparent.unwrap_or(false),
+        mptcp: value.enable_mptcp,
         bind_to_port: bind.unwrap_or(true),
         use_original_dst: value.use_original_dst.unwrap_or(false),
         listener_filters: filters::listener_filters(&value.listener_filters)?,
@@ -101,25 +106,8 @@ pub(super) fn listener(value: &ProtoListener, cx: &Context<'_>) -> Translated<Li
 }
 
 fn refused_values(value: &ProtoListener) -> Translated<()> {
-    if value.transparent == Some(true) {
-        return refuse_field("transparent", "only false is carried");
-    }
-    if value.freebind == Some(true) {
-        return refuse_field("freebind", "only false is carried");
-    }
     match &value.connection_balance_config {
         None | Some(ConnectionBalanceConfig { balance_type: None | Some(BalanceType::ExactBalance(_)) }) => Ok(()),
         Some(_) => refuse_field("connection_balance_config", "only exact_balance is carried"),
     }
-}
-
-fn addresses(value: &ProtoListener) -> Translated<Vec<Address>> {
-    let first = ip_address(present(value.address.as_ref(), "address")?).at("address")?;
-    let mut addresses = vec![first];
-    for (i, other) in value.additional_addresses.iter().enumerate() {
-        let field = format!("additional_addresses[{i}].address");
-        let Some(address) = &other.address else { return refuse_field(field, "is required") };
-        addresses.push(ip_address(address).at(field)?);
-    }
-    Ok(addresses)
 }

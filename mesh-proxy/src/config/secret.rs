@@ -1,12 +1,12 @@
 //! `tls.v3.Secret`, and certificates given in place.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use mesh_xds_api::envoy::{
     config::core::v3::DataSource,
     extensions::transport_sockets::tls::v3::{
-        CertificateValidationContext, Secret as ProtoSecret, TlsCertificate, secret::Type,
+        CertificateValidationContext, Secret as ProtoSecret, TlsCertificate, TlsSessionTicketKeys, secret::Type,
     },
 };
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
@@ -21,7 +21,7 @@ use super::{
     value::{data, present},
 };
 use crate::{
-    model::{Secret, SecretValue},
+    model::{Secret, SecretValue, SessionTicketKey},
     supported,
 };
 
@@ -29,7 +29,10 @@ supported! {
     /// Secrets.
     pub(super) static SECRETS =
     envoy.extensions.transport_sockets.tls.v3.Secret {
-        carried: name, tls_certificate, validation_context;
+        carried: name, tls_certificate, validation_context, session_ticket_keys;
+    }
+    envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys {
+        carried: keys;
     }
     envoy.extensions.transport_sockets.tls.v3.TlsCertificate {
         carried: certificate_chain, private_key;
@@ -40,9 +43,10 @@ supported! {
 pub(super) fn secret(value: &ProtoSecret) -> Translated<Secret> {
     let content = match &value.r#type {
         Some(Type::TlsCertificate(certificate)) => tls_certificate(certificate).at("tls_certificate")?,
-        Some(Type::ValidationContext(context)) => sds_validation(context).at("validation_context")?,
-        Some(_) => return refuse("only tls_certificate and validation_context are carried"),
-        None => return refuse("one of tls_certificate, validation_context is required"),
+        Some(Type::ValidationContext(context)) => validation(context).at("validation_context")?,
+        Some(Type::SessionTicketKeys(keys)) => ticket_keys(keys).at("session_ticket_keys")?,
+        Some(Type::GenericSecret(_)) => return refuse_field("generic_secret", "is not carried"),
+        None => return refuse("one of tls_certificate, validation_context, session_ticket_keys is required"),
     };
     Ok(Secret { name: value.name.clone(), value: content })
 }
@@ -59,42 +63,66 @@ pub(super) fn tls_certificate(value: &TlsCertificate) -> Translated<SecretValue>
     Ok(SecretValue::Certificate { chain, key: Arc::new(key) })
 }
 
-/// A validation context that is a secret of its own: what is required of the peer beyond roots is SAN matchers only.
-fn sds_validation(value: &CertificateValidationContext) -> Translated<SecretValue> {
-    if !value.verify_certificate_hash.is_empty() {
-        return refuse_field("verify_certificate_hash", "is not carried in a secret");
+/// Keys of session tickets: 80 bytes each, a name and the key itself.
+pub(super) fn ticket_keys(value: &TlsSessionTicketKeys) -> Translated<SecretValue> {
+    if value.keys.is_empty() {
+        return refuse_field("keys", "one at least is required");
     }
-    if !value.verify_certificate_spki.is_empty() {
-        return refuse_field("verify_certificate_spki", "is not carried in a secret");
-    }
-    if value.trust_chain_verification != 0 {
-        return refuse_field("trust_chain_verification", "is not carried in a secret");
-    }
-    present(value.trusted_ca.as_ref(), "trusted_ca")?;
-    roots(value)
+    let one = |(i, source): (usize, &DataSource)| {
+        let bytes = data(source).at(format_args!("keys[{i}]"))?;
+        let key = <[u8; 80]>::try_from(&bytes[..]);
+        key.map(SessionTicketKey)
+            .or_else(|_| refuse_field(format!("keys[{i}]"), format!("must have 80 bytes, and has {}", bytes.len())))
+    };
+    let keys: Vec<_> = value.keys.iter().enumerate().map(one).collect::<Translated<_>>()?;
+    Ok(SecretValue::SessionTicketKeys(keys.into()))
 }
 
-/// Roots, revocation lists and SAN matchers of a validation context that has a `trusted_ca`.
-pub(super) fn roots(value: &CertificateValidationContext) -> Translated<SecretValue> {
-    let source = present(value.trusted_ca.as_ref(), "trusted_ca")?;
-    let roots = certificates(&data(source).at("trusted_ca")?).at("trusted_ca")?;
-    let crls = value.crl.as_ref().map(crls).transpose().at("crl")?.unwrap_or_default();
-    Ok(SecretValue::Validation { roots, crls, sans: tls::sans(value)?.into() })
+/// A validation context that is a secret of its own must say whom to trust.
+fn validation(value: &CertificateValidationContext) -> Translated<SecretValue> {
+    match tls::trust(value)? {
+        Some(trust) => Ok(trust),
+        None => refuse_field("trusted_ca", "is required"),
+    }
 }
 
-fn certificates(pem: &Bytes) -> Translated<Vec<CertificateDer<'static>>> {
+/// Files with the roots that the system trusts, as distributions name them.
+const SYSTEM_ROOTS: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// The roots that the system trusts: of `SSL_CERT_FILE`, or the first of the usual files that is there.
+pub(super) fn system_roots() -> Translated<Vec<CertificateDer<'static>>> {
+    let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from);
+    let usual = SYSTEM_ROOTS.iter().map(PathBuf::from);
+    let Some(pem) = named.into_iter().chain(usual).find_map(|path| std::fs::read(path).ok()) else {
+        return refuse("this system has no file of trusted roots; install ca-certificates or set SSL_CERT_FILE");
+    };
+    certificates(&pem.into())
+}
+
+pub(super) fn certificates(pem: &Bytes) -> Translated<Vec<CertificateDer<'static>>> {
     let all: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(pem).collect();
     match all {
         Ok(all) if all.is_empty() => refuse("holds no certificate in PEM"),
-        Ok(all) => match all.iter().position(|der| x509_parser::parse_x509_certificate(der).is_err()) {
-            Some(at) => refuse(format!("certificate {at} is malformed")),
-            None => Ok(all),
-        },
+        Ok(all) => readable(&all).map(|()| all),
         Err(error) => refuse(format!("is no PEM: {error}")),
     }
 }
 
-fn crls(source: &DataSource) -> Translated<Vec<CertificateRevocationListDer<'static>>> {
+/// Whether all can be read.
+pub(super) fn readable(certificates: &[CertificateDer<'_>]) -> Translated<()> {
+    match certificates.iter().position(|der| x509_parser::parse_x509_certificate(der).is_err()) {
+        Some(at) => refuse(format!("certificate {at} is malformed")),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn crls(source: &DataSource) -> Translated<Vec<CertificateRevocationListDer<'static>>> {
     let pem = data(source)?;
     let all: Result<Vec<_>, pem::Error> = CertificateRevocationListDer::pem_slice_iter(&pem).collect();
     match all {

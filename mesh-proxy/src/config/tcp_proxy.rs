@@ -2,25 +2,35 @@
 
 use std::time::Duration;
 
-use mesh_xds_api::envoy::extensions::filters::network::tcp_proxy::v3::{
-    TcpProxy as ProtoProxy, UpstreamConnectMode, tcp_proxy::ClusterSpecifier,
+use mesh_xds_api::envoy::{
+    config::core::v3::{BackoffStrategy, TlvEntry},
+    extensions::filters::network::tcp_proxy::v3::{
+        ProxyProtocolTlvMergePolicy, TcpProxy as ProtoProxy, UpstreamConnectMode, tcp_proxy::ClusterSpecifier,
+    },
+    r#type::v3::{HashPolicy, hash_policy::PolicySpecifier},
 };
 
 use super::{
     access_log::access_logs,
     error::{At as _, Translated, refuse, refuse_field},
-    value::{duration_or, enumeration, nonzero_duration, required},
+    listener::tlv_kind,
+    value::{duration_or, enumeration, nonzero_duration, optional_duration, positive_duration_or, present, required},
 };
-use crate::{model::TcpProxy, supported};
+use crate::{
+    model::{TcpLogTimes, TcpProxy, Tlv, TlvMerge},
+    supported,
+};
 
 supported! {
     /// TCP proxies.
     pub(super) static TCP_PROXIES =
     envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy {
-        carried: stat_prefix, cluster, weighted_clusters, idle_timeout, max_connect_attempts,
-            max_downstream_connection_duration, access_log;
-        limited: upstream_connect_mode = "IMMEDIATE";
-        irrelevant: access_log_flush_interval = "a line is written when the connection ends";
+        carried: stat_prefix, cluster, weighted_clusters, idle_timeout, max_connect_attempts, backoff_options,
+            hash_policy, max_downstream_connection_duration, max_downstream_connection_duration_jitter_percentage,
+            access_log, access_log_flush_interval, flush_access_log_on_connected, access_log_options, proxy_protocol_tlvs,
+            proxy_protocol_tlv_merge_policy, upstream_connect_mode;
+        limited: max_early_data_bytes = "greater than zero, as ON_DOWNSTREAM_DATA needs it; in other modes bytes wait in \
+            the socket until the host is connected";
     }
     envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster {
         carried: clusters;
@@ -28,15 +38,24 @@ supported! {
     envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight {
         carried: name, weight;
     }
+    envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions {
+        carried: access_log_flush_interval, flush_access_log_on_connected, flush_access_log_on_start;
+    }
+    envoy.config.core.v3.BackoffStrategy {
+        carried: base_interval, max_interval;
+    }
+    envoy.config.core.v3.TlvEntry {
+        carried: type, value;
+    }
+    envoy.type.v3.HashPolicy {
+        carried: source_ip;
+    }
+    envoy.type.v3.HashPolicy.SourceIp {}
 }
 
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 pub(super) fn tcp_proxy(value: &ProtoProxy) -> Translated<TcpProxy> {
-    let mode: UpstreamConnectMode = enumeration(value.upstream_connect_mode, "upstream_connect_mode")?;
-    if mode != UpstreamConnectMode::Immediate {
-        return refuse_field("upstream_connect_mode", "only IMMEDIATE is carried");
-    }
     let max_connect_attempts = value.max_connect_attempts.unwrap_or(1);
     if max_connect_attempts == 0 {
         return refuse_field("max_connect_attempts", "must be greater than zero");
@@ -44,13 +63,26 @@ pub(super) fn tcp_proxy(value: &ProtoProxy) -> Translated<TcpProxy> {
     Ok(TcpProxy {
         stat_prefix: required(&value.stat_prefix, "stat_prefix")?.to_owned(),
         clusters: clusters(value.cluster_specifier.as_ref())?,
+        // A filter before this one says so.
+        sni_cluster: false,
         idle_timeout: duration_or(value.idle_timeout.as_ref(), "idle_timeout", IDLE_TIMEOUT)?,
         max_connect_attempts,
+        backoff: value.backoff_options.as_ref().map(backoff).transpose().at("backoff_options")?,
         max_downstream_duration: nonzero_duration(
             value.max_downstream_connection_duration.as_ref(),
             "max_downstream_connection_duration",
         )?,
+        duration_jitter: jitter(value)?,
+        hash_source_ip: hashes_source_ip(&value.hash_policy)?,
+        early_data: early_data(value)?,
+        tlvs: tlv_entries(&value.proxy_protocol_tlvs, "proxy_protocol_tlvs")?,
+        tlv_merge: match enumeration(value.proxy_protocol_tlv_merge_policy, "proxy_protocol_tlv_merge_policy")? {
+            ProxyProtocolTlvMergePolicy::AddIfAbsent => TlvMerge::AddIfAbsent,
+            ProxyProtocolTlvMergePolicy::OverwriteByTypeIfExistsOrAdd => TlvMerge::Overwrite,
+            ProxyProtocolTlvMergePolicy::AppendIfExistsOrAdd => TlvMerge::Append,
+        },
         access_log: access_logs(&value.access_log, "access_log")?,
+        log_times: log_times(value)?,
     })
 }
 
@@ -72,5 +104,87 @@ fn clusters(value: Option<&ClusterSpecifier>) -> Translated<Vec<(String, u32)>> 
             Ok(found)
         }
         None => refuse("one of cluster, weighted_clusters is required"),
+    }
+}
+
+/// Base and longest pause; the longest is ten times the base when nothing is said.
+fn backoff(value: &BackoffStrategy) -> Translated<(Duration, Duration)> {
+    present(value.base_interval.as_ref(), "base_interval")?;
+    let base = positive_duration_or(value.base_interval.as_ref(), "base_interval", Duration::ZERO)?;
+    let longest = positive_duration_or(value.max_interval.as_ref(), "max_interval", base.saturating_mul(10))?;
+    if longest < base {
+        return refuse_field("max_interval", "must not be below base_interval");
+    }
+    Ok((base, longest))
+}
+
+fn jitter(value: &ProtoProxy) -> Translated<f64> {
+    let field = "max_downstream_connection_duration_jitter_percentage";
+    let percent = value.max_downstream_connection_duration_jitter_percentage.map_or(0.0, |percent| percent.value);
+    if (0.0..=100.0).contains(&percent) { Ok(percent / 100.0) } else { refuse_field(field, "must be 0 to 100") }
+}
+
+fn hashes_source_ip(policies: &[HashPolicy]) -> Translated<bool> {
+    match policies {
+        [] => Ok(false),
+        [HashPolicy { policy_specifier: Some(PolicySpecifier::SourceIp(_)) }] => Ok(true),
+        [_] => refuse_field("hash_policy[0]", "only source_ip is carried"),
+        _ => refuse_field("hash_policy", "one at most is allowed"),
+    }
+}
+
+fn early_data(value: &ProtoProxy) -> Translated<Option<u32>> {
+    if value.max_early_data_bytes == Some(0) {
+        return refuse_field("max_early_data_bytes", "must be greater than zero");
+    }
+    match enumeration(value.upstream_connect_mode, "upstream_connect_mode")? {
+        // TLS with the client is always done before a host is connected to.
+        UpstreamConnectMode::Immediate | UpstreamConnectMode::OnDownstreamTlsHandshake => Ok(None),
+        UpstreamConnectMode::OnDownstreamData => {
+            Ok(Some(*present(value.max_early_data_bytes.as_ref(), "max_early_data_bytes")?))
+        }
+    }
+}
+
+/// TLVs with fixed values.
+pub(super) fn tlv_entries(values: &[TlvEntry], field: &str) -> Translated<Vec<Tlv>> {
+    let one = |(i, entry): (usize, &TlvEntry)| {
+        let field = format!("{field}[{i}]");
+        let kind = tlv_kind(entry.r#type).at("type").at(&field)?;
+        if entry.value.is_empty() {
+            return refuse_field(format!("{field}.value"), "is required");
+        }
+        if entry.value.len() > usize::from(u16::MAX) {
+            return refuse_field(format!("{field}.value"), "is longer than 65535 bytes");
+        }
+        Ok(Tlv { kind, value: entry.value.clone() })
+    };
+    values.iter().enumerate().map(one).collect()
+}
+
+/// The options, and the older fields that say the same.
+fn log_times(value: &ProtoProxy) -> Translated<TcpLogTimes> {
+    let older = TcpLogTimes {
+        interval: flush_interval(value.access_log_flush_interval.as_ref())?,
+        on_connected: value.flush_access_log_on_connected,
+        on_start: false,
+    };
+    let Some(options) = &value.access_log_options else { return Ok(older) };
+    if older != TcpLogTimes::default() {
+        let reason = "and the older access_log_flush_interval or flush_access_log_on_connected exclude each other";
+        return refuse_field("access_log_options", reason);
+    }
+    Ok(TcpLogTimes {
+        interval: flush_interval(options.access_log_flush_interval.as_ref()).at("access_log_options")?,
+        on_connected: options.flush_access_log_on_connected,
+        on_start: options.flush_access_log_on_start,
+    })
+}
+
+fn flush_interval(value: Option<&prost_types::Duration>) -> Translated<Option<Duration>> {
+    let field = "access_log_flush_interval";
+    match optional_duration(value, field)? {
+        Some(interval) if interval < Duration::from_millis(1) => refuse_field(field, "must be a millisecond at least"),
+        interval => Ok(interval),
     }
 }

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod cluster;
+mod connection;
 mod hcm;
 mod listener;
 mod tls;

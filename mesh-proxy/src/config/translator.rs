@@ -20,13 +20,14 @@ use super::{
     endpoint::{self, ENDPOINTS},
     error::{FieldError, Rejection, Translated},
     hcm::{CLIENTS, DOWNSTREAM_OPTIONS, MANAGERS, REPLIES},
-    listener::{self, CHAINS, LISTENER_FILTERS, LISTENERS},
+    listener::{self, CHAINS, LISTENER_FILTERS, LISTENERS, SOCKETS},
     matcher::MATCHERS,
     route::{self, ACTIONS, ANSWERS, CONDITIONS, EDITS, HASHES, MIRRORS, REDIRECT_POLICIES, RETRIES, ROUTES, WEIGHTS},
     secret::{self, SECRETS},
     source::{Context, Dependency, SOURCES},
     tcp_proxy::TCP_PROXIES,
-    tls::TLS,
+    tls::{TLS, VALIDATION},
+    transport_socket::TRANSPORT_SOCKETS,
     value::VALUES,
 };
 use crate::{
@@ -39,6 +40,7 @@ pub(super) static LISTENER: Audit = Audit::new(&[
     LISTENERS,
     CHAINS,
     LISTENER_FILTERS,
+    SOCKETS,
     MANAGERS,
     CLIENTS,
     REPLIES,
@@ -55,7 +57,9 @@ pub(super) static LISTENER: Audit = Audit::new(&[
     EDITS,
     RETRIES,
     ACCESS_LOGS,
+    TRANSPORT_SOCKETS,
     TLS,
+    VALIDATION,
     SECRETS,
     MATCHERS,
     SOURCES,
@@ -82,14 +86,16 @@ pub(super) static CLUSTER: Audit = Audit::new(&[
     LIMITS,
     UPSTREAM_PROTOCOLS,
     ENDPOINTS,
+    TRANSPORT_SOCKETS,
     TLS,
+    VALIDATION,
     SECRETS,
     MATCHERS,
     SOURCES,
     VALUES,
 ]);
 pub(super) static ENDPOINT: Audit = Audit::new(&[ENDPOINTS, VALUES]);
-pub(super) static SECRET: Audit = Audit::new(&[SECRETS, TLS, MATCHERS, SOURCES, VALUES]);
+pub(super) static SECRET: Audit = Audit::new(&[SECRETS, TLS, VALIDATION, MATCHERS, SOURCES, VALUES]);
 
 /// A translated resource, and what it needs before it is warm.
 #[derive(Clone, Debug)]

@@ -34,6 +34,7 @@ supported! {
     }
     envoy.config.core.v3.Pipe {
         carried: path;
+        limited: mode = "0: only a listener makes the file of a socket";
     }
     envoy.config.core.v3.CidrRange {
         carried: address_prefix, prefix_len;
@@ -76,7 +77,7 @@ pub(super) fn unpack<M: Message + Name + Default>(config: &Any) -> Translated<M>
 }
 
 /// A duration that is not negative.
-pub(super) fn duration(value: &prost_types::Duration) -> Translated<Duration> {
+pub(crate) fn duration(value: &prost_types::Duration) -> Translated<Duration> {
     Duration::try_from(*value).or_else(|_| refuse("must not be negative"))
 }
 

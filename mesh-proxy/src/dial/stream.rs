@@ -1,5 +1,6 @@
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
@@ -43,6 +44,16 @@ pub(super) enum Io {
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Socket {
+    /// Our address and the host's, where there are such.
+    pub(super) fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Socket::Tcp(s) => Some((s.local_addr().ok()?, s.peer_addr().ok()?)),
+            Socket::Unix(_) => None,
+        }
+    }
 }
 
 impl AsyncRead for Socket {

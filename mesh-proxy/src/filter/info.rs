@@ -8,7 +8,7 @@ use std::{
 use rustls_pki_types::CertificateDer;
 
 use super::ResponseFlags;
-use crate::model::{Metadata, Route};
+use crate::model::{Metadata, Route, Tlv};
 
 /// Facts of a downstream connection, fixed once its filter chain is chosen.
 #[derive(Clone, Debug)]
@@ -35,6 +35,11 @@ pub struct ConnectionInfo {
     pub sni: Option<Arc<str>>,
     /// Traffic direction of the listener, if told.
     pub inbound: Option<bool>,
+    /// Metadata that listener filters set, by namespace: what a rule of PROXY protocol made of a TLV. It is the
+    /// connection's, not that of the requests on it.
+    pub dynamic_metadata: Option<Arc<serde_json::Map<String, serde_json::Value>>>,
+    /// TLVs of a PROXY protocol header that are passed on to upstreams.
+    pub tlvs: Arc<[Tlv]>,
     /// When it was accepted.
     pub started: Instant,
 }

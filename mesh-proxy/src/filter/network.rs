@@ -1,4 +1,4 @@
-use std::{future::Future, pin::Pin};
+use std::{any::Any, future::Future, pin::Pin};
 
 use super::ConnectionInfo;
 
@@ -16,6 +16,9 @@ pub trait NetworkFilter: Send + Sync + 'static {
 pub enum NetworkFlow {
     /// Go on with the next filter.
     Continue,
+    /// Go on with the next filter. The value is dropped when the connection has ended: what it counts or reserves is given
+    /// back then.
+    Hold(Box<dyn Any>),
     /// Close the connection; the text is for logs (`rbac_access_denied_matched_policy[none]`).
     Close(std::borrow::Cow<'static, str>),
     /// Hold the connection until the future says `true` (go on) or `false` (close).

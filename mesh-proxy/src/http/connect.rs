@@ -10,7 +10,7 @@ use super::{
     tunnel::Tunnel,
     watchdog::{Limits, watch},
 };
-use crate::{balancer::PickContext, cluster::Outcome, upstream::LocalCluster};
+use crate::{balancer::PickContext, cluster::Outcome, dial::OnBehalf, upstream::LocalCluster};
 
 /// Connects to a host of `cluster` and joins the two. A host that cannot be reached is 503, as in Envoy.
 pub(super) async fn terminate(
@@ -33,7 +33,8 @@ pub(super) async fn terminate(
     stream.info.upstream_metadata = Some(host.metadata.clone());
     let random = stream.chain.worker.random();
     let now = Instant::now();
-    let failed = match watch(cluster.tcp(&host), limits, stream.info.timings.start, now, None).await {
+    let behalf = OnBehalf::of(&stream.connection.info);
+    let failed = match watch(cluster.tcp(&host, Some(&behalf)), limits, stream.info.timings.start, now, None).await {
         Ok(Ok((upstream, info))) => {
             cluster.report(&host, Outcome::Connected, random);
             stream.info.upstream_tls = info.tls;

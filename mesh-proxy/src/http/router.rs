@@ -380,7 +380,9 @@ impl Call<'_> {
         let mut tries = 0;
         loop {
             tries += 1;
-            let sender = self.cluster.http(host, Some(downstream), self.forward.high_priority).await?;
+            let connection = &stream.connection.info;
+            let high = self.forward.high_priority;
+            let sender = self.cluster.http_for(connection, host, Some(downstream), high).await?;
             stream.info.upstream_tls = sender.info().tls.clone();
             stream.info.upstream_local = sender.info().local;
             let request = match unsent.take() {

@@ -1,6 +1,8 @@
 //! From an accepted socket to the filter that carries its traffic.
 
 use std::{
+    any::Any,
+    borrow::Cow,
     cell::RefCell,
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -15,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     active::{ActiveChain, ActiveListener, Terminal},
+    answer,
     bind::{Binding, BoundSocket},
     chain_match::ConnectionFacts,
     inspect::{self, Findings, InspectError},
@@ -24,6 +27,7 @@ use crate::{
     access_log::LogContext,
     filter::{ConnectionInfo, NetworkFlow, ResponseFlags, StreamInfo, TlsInfo},
     http,
+    model::{Address, Listener, ListenerFilter, ListenerFilterKind},
     tls::server_info,
     worker::{Redirects, WorkerContext, redirect},
 };
@@ -111,10 +115,8 @@ struct Incoming {
 
 impl Incoming {
     async fn serve(mut self, mut listener: Rc<ActiveListener>, redirects: Redirects, socket: Socket) {
-        if listener.model.use_original_dst || listener.model.listener_filters.original_dst {
-            let destination = original_destination(&socket).unwrap_or(self.local);
-            self.restored = destination != self.local;
-            self.local = destination;
+        if restores_destination(&listener.model, self.local.port()) {
+            self.restore(&listener.model, &socket);
             if listener.model.use_original_dst
                 && let Some(other) = redirect(&redirects, self.local)
             {
@@ -124,7 +126,8 @@ impl Incoming {
         let Some(_open) = Open::count(&listener, self.started) else { return };
         let mut io = Rewound::new(socket);
         let inspecting = listener.stats.pre_cx_active.hold();
-        let findings = match inspect::run(&listener.model, &mut io).await {
+        let inspected = inspect::run(&listener.model, &listener.inspectors, self.local.port(), &mut io);
+        let mut findings = match inspected.await {
             Ok(findings) => findings,
             Err(e) => {
                 if matches!(e, InspectError::Timeout) {
@@ -146,20 +149,38 @@ impl Incoming {
         };
         let Some(chain) = listener.chain_for(&facts).cloned() else {
             listener.stats.no_filter_chain_match.inc();
-            let info = self.info(&listener, None, &findings, None);
+            let info = self.info(&listener, None, &mut findings, None);
             return log(&listener, info, ResponseFlags::NO_ROUTE, "filter_chain_not_found");
         };
         self.enter(&listener, &chain, findings, io).await;
     }
 
+    /// Takes the destination that the client meant for the connection's own address.
+    fn restore(&mut self, listener: &Listener, socket: &Socket) {
+        if listener.transparent {
+            // By TPROXY it is the socket's address, which is none that the listener was bound to.
+            let bound = |address: &Address| match address {
+                Address::Tcp(bound) => {
+                    bound.port() == self.local.port() && (bound.ip() == self.local.ip() || bound.ip().is_unspecified())
+                }
+                _ => false,
+            };
+            self.restored = !listener.addresses.iter().any(bound);
+            return;
+        }
+        let destination = original_destination(socket).unwrap_or(self.local);
+        self.restored = destination != self.local;
+        self.local = destination;
+    }
+
     /// TLS, network filters, and on to the terminal filter.
-    async fn enter(&self, listener: &ActiveListener, chain: &ActiveChain, findings: Findings, io: Rewound<Socket>) {
+    async fn enter(&self, listener: &ActiveListener, chain: &ActiveChain, mut findings: Findings, io: Rewound<Socket>) {
         let mut drain = chain.drain.watch();
         let (io, tls) = match &chain.tls {
             None => (ServerIo::Plain(io), None),
             Some(_) => {
                 let shaken = tokio::select! {
-                    shaken = handshake(listener, chain, io) => shaken,
+                    shaken = handshake(listener, chain, io, (self.local, self.peer)) => shaken,
                     () = drain.reached(crate::drain::Phase::Closing) => None,
                 };
                 match shaken {
@@ -168,16 +189,20 @@ impl Incoming {
                 }
             }
         };
-        let info = Arc::new(self.info(listener, Some(chain), &findings, tls));
+        let info = Arc::new(self.info(listener, Some(chain), &mut findings, tls));
+        let mut held = Vec::new();
         for entry in &chain.model.filters {
-            if let Err(details) = admits(entry.filter.on_connection(&info)).await {
-                return log(listener, (*info).clone(), ResponseFlags::NONE, details);
+            match admits(entry.filter.on_connection(&info)).await {
+                Ok(hold) => held.extend(hold),
+                Err(details) => return log(listener, (*info).clone(), ResponseFlags::NONE, details),
             }
         }
         let logged = (!listener.logs.is_empty()).then(|| info.clone());
         match &chain.terminal {
             Terminal::Http(http) => http::serve(http.clone(), info, io, drain).await,
             Terminal::Tcp(tcp) => tcp.clone().serve(info, io, drain).await,
+            Terminal::Echo => answer::echo(io, drain).await,
+            Terminal::DirectResponse(bytes) => answer::direct(io, bytes, drain).await,
             Terminal::Custom(entry) => {
                 let _ = admits(entry.filter.on_connection(&info)).await;
             }
@@ -191,7 +216,7 @@ impl Incoming {
         &self,
         listener: &ActiveListener,
         chain: Option<&ActiveChain>,
-        findings: &Findings,
+        findings: &mut Findings,
         tls: Option<(Arc<TlsInfo>, Option<Arc<str>>)>,
     ) -> ConnectionInfo {
         let (remote, local) = findings.proxied.unwrap_or((self.peer, self.local));
@@ -208,18 +233,22 @@ impl Incoming {
             listener_metadata: listener.model.metadata.clone(),
             sni: name.or_else(|| findings.server_name.as_deref().map(Arc::from)),
             inbound: listener.model.inbound,
+            dynamic_metadata: (!findings.metadata.is_empty()).then(|| Arc::new(std::mem::take(&mut findings.metadata))),
+            tlvs: std::mem::take(&mut findings.tlvs).into(),
             started: self.started,
         }
     }
 }
 
-async fn admits(flow: NetworkFlow) -> Result<(), std::borrow::Cow<'static, str>> {
+/// What is held while the connection lives, or why it is closed.
+async fn admits(flow: NetworkFlow) -> Result<Option<Box<dyn Any>>, Cow<'static, str>> {
     match flow {
-        NetworkFlow::Continue => Ok(()),
+        NetworkFlow::Continue => Ok(None),
+        NetworkFlow::Hold(value) => Ok(Some(value)),
         NetworkFlow::Close(details) => Err(details),
         NetworkFlow::Wait(wait) => {
             if wait.await {
-                Ok(())
+                Ok(None)
             } else {
                 Err("closed by a network filter".into())
             }
@@ -229,7 +258,12 @@ async fn admits(flow: NetworkFlow) -> Result<(), std::borrow::Cow<'static, str>>
 
 type Shaken = (ServerIo, (Arc<TlsInfo>, Option<Arc<str>>));
 
-async fn handshake(listener: &ActiveListener, chain: &ActiveChain, io: Rewound<Socket>) -> Option<Shaken> {
+async fn handshake(
+    listener: &ActiveListener,
+    chain: &ActiveChain,
+    io: Rewound<Socket>,
+    (local, peer): (SocketAddr, SocketAddr),
+) -> Option<Shaken> {
     let handle = chain.tls.as_ref()?;
     let built = match handle.built() {
         Ok(built) => built,
@@ -239,7 +273,7 @@ async fn handshake(listener: &ActiveListener, chain: &ActiveChain, io: Rewound<S
             return None;
         }
     };
-    let accept = TlsAcceptor::from(built.rustls.clone()).accept(io);
+    let accept = TlsAcceptor::from(built.rustls(Some(local.ip()), Some(peer.ip()))).accept(io);
     let accepted = if chain.model.tls_timeout.is_zero() {
         accept.await
     } else {
@@ -267,6 +301,12 @@ async fn handshake(listener: &ActiveListener, chain: &ActiveChain, io: Rewound<S
     }
 }
 
+/// Whether the destination that clients meant is looked for.
+fn restores_destination(listener: &Listener, port: u16) -> bool {
+    let original = |filter: &ListenerFilter| filter.kind == ListenerFilterKind::OriginalDst && filter.runs(port);
+    listener.use_original_dst || listener.listener_filters.iter().any(original)
+}
+
 /// The destination before redirection by the firewall (`SO_ORIGINAL_DST`).
 fn original_destination(socket: &Socket) -> Option<SocketAddr> {
     let Socket::Tcp(socket) = socket else { return None };
@@ -276,12 +316,7 @@ fn original_destination(socket: &Socket) -> Option<SocketAddr> {
 }
 
 /// Writes the listener's own access logs for a connection that is over.
-fn log(
-    listener: &ActiveListener,
-    info: ConnectionInfo,
-    flags: ResponseFlags,
-    details: impl Into<std::borrow::Cow<'static, str>>,
-) {
+fn log(listener: &ActiveListener, info: ConnectionInfo, flags: ResponseFlags, details: impl Into<Cow<'static, str>>) {
     if listener.logs.is_empty() {
         return;
     }
@@ -289,7 +324,7 @@ fn log(
     let wall = SystemTime::now().checked_sub(started.elapsed()).unwrap_or_else(SystemTime::now);
     let mut info = StreamInfo::new(Arc::new(info), started, wall);
     info.flags = flags;
-    info.details = Some(details.into()).filter(|d: &std::borrow::Cow<'_, str>| !d.is_empty());
+    info.details = Some(details.into()).filter(|d: &Cow<'_, str>| !d.is_empty());
     info.timings.end = Some(Instant::now());
     let context = LogContext { info: &info, request: None, response: None, trailers: None };
     for log in &listener.logs {

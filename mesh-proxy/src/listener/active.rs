@@ -1,12 +1,16 @@
 //! A listener in force on one worker: its filter chains, ready to take connections.
 
 use std::{
-    cell::Cell,
     rc::Rc,
     sync::{Arc, atomic::AtomicU64},
 };
 
-use super::chain_match::{ChainMatcher, ConnectionFacts};
+use bytes::Bytes;
+
+use super::{
+    chain_match::{ChainMatcher, ConnectionFacts},
+    inspect::InspectorStats,
+};
 use crate::{
     access_log::AccessLog,
     drain::Drain,
@@ -24,6 +28,7 @@ pub(crate) struct ActiveListener {
     pub(crate) model: Arc<Listener>,
     pub(crate) name: Arc<str>,
     pub(crate) stats: ListenerStats,
+    pub(crate) inspectors: InspectorStats,
     pub(crate) open: Arc<AtomicU64>,
     pub(crate) logs: Vec<Arc<AccessLog>>,
     matcher: ChainMatcher,
@@ -38,7 +43,7 @@ pub(crate) struct ActiveChain {
     pub(crate) tls: Option<ServerTlsHandle>,
     pub(crate) terminal: Terminal,
     pub(crate) drain: Rc<Drain>,
-    buffer_limit: Cell<u32>,
+    buffer_limit: u32,
 }
 
 /// What carries the traffic of a chain.
@@ -47,6 +52,10 @@ pub(crate) enum Terminal {
     Http(Rc<HttpChain>),
     /// TCP proxy.
     Tcp(Rc<TcpChain>),
+    /// What comes is sent back.
+    Echo,
+    /// These bytes, then the end.
+    DirectResponse(Bytes),
     /// A filter that ends the connection by itself.
     Custom(NetworkFilterEntry),
 }
@@ -97,13 +106,14 @@ impl ActiveListener {
         });
         let chain = |wanted: &Arc<FilterChain>| {
             let kept = old.and_then(|old| {
-                old.all_chains().find(|c| Arc::ptr_eq(&c.model, wanted) && c.buffer_limit.get() == model.buffer_limit)
+                old.all_chains().find(|c| c.carries_on_as(wanted) && c.buffer_limit == model.buffer_limit)
             });
             kept.cloned().unwrap_or_else(|| ActiveChain::new(wanted, &model, worker))
         };
         Rc::new(Self {
             name: model.name.as_str().into(),
             stats: ListenerStats::new(&worker.stats, &model),
+            inspectors: InspectorStats::new(&worker.stats, &model),
             open: worker.shared.open_connections(&model.name),
             logs: worker.access_logs(&model.access_log),
             matcher,
@@ -134,10 +144,17 @@ impl ActiveListener {
 }
 
 impl ActiveChain {
+    /// Whether `wanted` is this very chain, after an update of its listener.
+    fn carries_on_as(&self, wanted: &Arc<FilterChain>) -> bool {
+        Arc::ptr_eq(&self.model, wanted) || (wanted.digest.is_some() && self.model.digest == wanted.digest)
+    }
+
     fn new(model: &Arc<FilterChain>, listener: &Listener, worker: &Rc<WorkerContext>) -> Rc<Self> {
         let terminal = match &model.terminal {
             TerminalFilter::Http(http) => Terminal::Http(HttpChain::new(http.clone(), listener.buffer_limit, worker)),
             TerminalFilter::Tcp(tcp) => Terminal::Tcp(TcpChain::new(tcp.clone(), worker)),
+            TerminalFilter::Echo => Terminal::Echo,
+            TerminalFilter::DirectResponse(bytes) => Terminal::DirectResponse(bytes.clone()),
             TerminalFilter::Custom(entry) => Terminal::Custom(entry.clone()),
         };
         Rc::new(Self {
@@ -145,7 +162,7 @@ impl ActiveChain {
             tls: model.tls.as_ref().map(|tls| server_config(tls, &worker.secrets)),
             terminal,
             drain: Drain::new(),
-            buffer_limit: Cell::new(listener.buffer_limit),
+            buffer_limit: listener.buffer_limit,
             model: model.clone(),
         })
     }

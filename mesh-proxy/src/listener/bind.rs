@@ -4,19 +4,21 @@
 //! Without it one socket is opened and every worker accepts from it. For port 0 the first worker's socket learns the
 //! port, and the others bind that one.
 
+mod options;
+
 use std::{
     collections::HashMap,
     io,
     net::SocketAddr,
-    os::unix::fs::FileTypeExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::PathBuf,
     sync::{Arc, Weak},
 };
 
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use socket2::{Domain, Protocol, Socket as RawSocket, TcpKeepalive, Type};
 
-use crate::model::{Address, Listener};
+use crate::model::{Address, Listener, SocketSettings, SocketState};
 
 /// Longest queue of connections not yet accepted; the kernel caps it (`net.core.somaxconn`).
 const DEFAULT_BACKLOG: i32 = 4096;
@@ -119,8 +121,8 @@ impl Binder {
         bindings.retain(|_, binding| binding.strong_count() > 0);
         let held = bindings.get(&key).and_then(Weak::upgrade).filter(|held| same(wanted, &held.address));
         let opened = match held {
-            Some(held) => reopen(&held, listener).map(|socket| (held, socket)),
-            None => open(wanted, listener).map(|(held, socket)| (Arc::new(held), socket)),
+            Some(held) => reopen(&held, listener, listener.socket(index)).map(|socket| (held, socket)),
+            None => open(wanted, listener, listener.socket(index)).map(|(held, socket)| (Arc::new(held), socket)),
         };
         let (held, socket) = opened.map_err(|e| BindError::new(&listener.name, wanted, e))?;
         bindings.insert(key, Arc::downgrade(&held));
@@ -146,10 +148,10 @@ fn same(wanted: &Address, bound: &Address) -> bool {
     }
 }
 
-fn open(address: &Address, listener: &Listener) -> io::Result<(Binding, BoundSocket)> {
+fn open(address: &Address, listener: &Listener, settings: &SocketSettings) -> io::Result<(Binding, BoundSocket)> {
     match address {
         Address::Tcp(addr) => {
-            let socket = tcp(*addr, listener)?;
+            let socket = tcp(*addr, listener, settings)?;
             let addr = socket.local_addr()?.as_socket().unwrap_or(*addr);
             let shared = (!listener.reuse_port).then(|| socket.try_clone().map(Arc::new)).transpose()?;
             let binding = Binding { address: Address::Tcp(addr), shared, path: None };
@@ -164,6 +166,9 @@ fn open(address: &Address, listener: &Listener) -> io::Result<(Binding, BoundSoc
             let socket = RawSocket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
             socket.bind(&socket2::SockAddr::unix(path)?)?;
+            if settings.mode != 0 {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(settings.mode))?;
+            }
             socket.listen(backlog(listener))?;
             let shared = Some(Arc::new(socket.try_clone()?));
             let binding = Binding { address: address.clone(), shared, path: Some(path.clone()) };
@@ -173,17 +178,18 @@ fn open(address: &Address, listener: &Listener) -> io::Result<(Binding, BoundSoc
     }
 }
 
-fn reopen(held: &Binding, listener: &Listener) -> io::Result<BoundSocket> {
+fn reopen(held: &Binding, listener: &Listener, settings: &SocketSettings) -> io::Result<BoundSocket> {
     match (&held.shared, &held.address) {
         (Some(shared), Address::Unix(_)) => into_unix(shared.try_clone()?),
         (Some(shared), _) => into_tcp(shared.try_clone()?),
-        (None, Address::Tcp(addr)) => into_tcp(tcp(*addr, listener)?),
+        (None, Address::Tcp(addr)) => into_tcp(tcp(*addr, listener, settings)?),
         (None, _) => Err(io::Error::new(io::ErrorKind::InvalidInput, "a listener needs an IP address")),
     }
 }
 
-fn tcp(addr: SocketAddr, listener: &Listener) -> io::Result<RawSocket> {
-    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+fn tcp(addr: SocketAddr, listener: &Listener, settings: &SocketSettings) -> io::Result<RawSocket> {
+    let protocol = if listener.mptcp { Protocol::MPTCP } else { Protocol::TCP };
+    let socket = RawSocket::new(Domain::for_address(addr), Type::STREAM, Some(protocol))?;
     if addr.is_ipv6() {
         socket.set_only_v6(true)?;
     }
@@ -192,8 +198,15 @@ fn tcp(addr: SocketAddr, listener: &Listener) -> io::Result<RawSocket> {
     if listener.reuse_port {
         socket.set_reuse_port(true)?;
     }
+    if let Some((idle, interval, probes)) = settings.keepalive {
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(probes);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    options::apply(&socket, settings, SocketState::PreBind, addr.is_ipv4())?;
     socket.bind(&addr.into())?;
+    options::apply(&socket, settings, SocketState::Bound, addr.is_ipv4())?;
     socket.listen(backlog(listener))?;
+    options::apply(&socket, settings, SocketState::Listening, addr.is_ipv4())?;
     Ok(socket)
 }
 

@@ -1,18 +1,28 @@
 //! What listener filters learn from the first bytes of a connection, before a filter chain is chosen.
 //!
-//! The parsers are pure: bytes in, a verdict out. [`run`] feeds them.
+//! The parsers are pure: bytes in, a verdict out. [`run`] feeds them, in the order of the configuration.
 
 mod http;
-mod proxy_protocol;
+mod proxied;
+mod stats;
 mod tls;
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use super::io::{Rewound, Socket};
-use crate::model::Listener;
+pub(crate) use stats::InspectorStats;
 
-/// Bytes a listener filter may read ahead, as Envoy's TLS inspector (16 KiB and a record header).
-const MOST_AHEAD: usize = 16 * 1024 + 5;
+use self::tls::Seen;
+use super::io::{Rewound, Socket};
+use crate::{
+    model::{Listener, ListenerFilter, ListenerFilterKind, Tlv},
+    proxy_protocol,
+};
+
+/// Bytes the HTTP inspector may read ahead.
+const MOST_AHEAD: usize = 16 * 1024;
+
+/// Room for the headers of the records that a ClientHello is spread over.
+const RECORD_HEADERS: usize = 1024;
 
 /// What a parser says to the bytes so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +34,14 @@ pub(crate) enum Verdict<T> {
 }
 
 /// What was learnt.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Findings {
     /// Source and destination told by PROXY protocol.
     pub(crate) proxied: Option<(SocketAddr, SocketAddr)>,
+    /// TLVs to be passed on.
+    pub(crate) tlvs: Vec<Tlv>,
+    /// Metadata made of TLVs, by namespace.
+    pub(crate) metadata: serde_json::Map<String, serde_json::Value>,
     /// A ClientHello was seen.
     pub(crate) tls: bool,
     /// SNI, lower case.
@@ -42,22 +56,33 @@ pub(crate) enum InspectError {
     /// The peer sent nothing useful in time.
     #[error("listener filters timed out")]
     Timeout,
-    /// PROXY protocol is required and the header is wrong.
+    /// PROXY protocol is required, or the header is wrong.
     #[error("proxy protocol: {0}")]
     ProxyProtocol(&'static str),
+    /// The ClientHello is longer than allowed.
+    #[error("the ClientHello is too long")]
+    HelloTooLong,
+    /// Something else than a ClientHello came, and that is not allowed.
+    #[error("no ClientHello")]
+    NoHello,
     /// The socket failed, or the peer closed it.
     #[error("connection closed during inspection")]
     Closed(#[source] Option<io::Error>),
 }
 
-/// Runs the listener's filters on `io`. PROXY protocol bytes are removed, all others are left to be read again.
-pub(crate) async fn run(listener: &Listener, io: &mut Rewound<Socket>) -> Result<Findings, InspectError> {
-    let filters = listener.listener_filters;
+/// Runs the listener's filters on `io`, for a connection to `port`. PROXY protocol bytes are removed, all others are left
+/// to be read again.
+pub(crate) async fn run(
+    listener: &Listener,
+    stats: &InspectorStats,
+    port: u16,
+    io: &mut Rewound<Socket>,
+) -> Result<Findings, InspectError> {
     let mut findings = Findings::default();
-    if !(filters.proxy_protocol || filters.tls_inspector || filters.http_inspector) {
+    if listener.listener_filters.is_empty() {
         return Ok(findings);
     }
-    let inspected = inspect(listener, io, &mut findings);
+    let inspected = inspect(&listener.listener_filters, stats, port, io, &mut findings);
     if listener.listener_filters_timeout == Duration::ZERO {
         inspected.await?;
         return Ok(findings);
@@ -70,37 +95,71 @@ pub(crate) async fn run(listener: &Listener, io: &mut Rewound<Socket>) -> Result
     Ok(findings)
 }
 
-async fn inspect(listener: &Listener, io: &mut Rewound<Socket>, findings: &mut Findings) -> Result<(), InspectError> {
-    let filters = listener.listener_filters;
-    if filters.proxy_protocol {
-        let header = until(io, proxy_protocol::parse).await?;
-        let header = header.ok_or(InspectError::Closed(None))?.map_err(InspectError::ProxyProtocol)?;
-        io.consume(header.length);
-        findings.proxied = header.addresses;
-    }
-    if filters.tls_inspector
-        && let Some(Some(hello)) = until(io, tls::parse).await?
-    {
-        findings.tls = true;
-        findings.server_name = hello.server_name;
-        findings.protocols = hello.alpn;
-    }
-    if filters.http_inspector
-        && !findings.tls
-        && let Some(Some(protocol)) = until(io, http::parse).await?
-    {
-        findings.protocols = vec![protocol.to_vec()];
+async fn inspect(
+    filters: &[ListenerFilter],
+    stats: &InspectorStats,
+    port: u16,
+    io: &mut Rewound<Socket>,
+    findings: &mut Findings,
+) -> Result<(), InspectError> {
+    for filter in filters {
+        // The port the client meant, as far as it is known by now.
+        let port = findings.proxied.map_or(port, |(_, local)| local.port());
+        if !filter.runs(port) {
+            continue;
+        }
+        match &filter.kind {
+            ListenerFilterKind::OriginalDst => {}
+            ListenerFilterKind::ProxyProtocol(config) => {
+                let parse = |bytes: &[u8]| match proxy_protocol::parse(bytes) {
+                    proxy_protocol::Parsed::More => Verdict::More,
+                    decided => Verdict::Done(decided),
+                };
+                let found = until(io, proxy_protocol::LONGEST, parse).await?.ok_or(InspectError::Closed(None))?;
+                let length = proxied::take(config, stats, found, findings)?;
+                io.consume(length);
+            }
+            ListenerFilterKind::TlsInspector(config) => {
+                let longest = config.max_client_hello as usize;
+                let seen = until(io, longest + RECORD_HEADERS, |bytes| tls::parse(bytes, longest)).await?;
+                match seen.unwrap_or(Seen::Other) {
+                    Seen::Hello(hello) => {
+                        stats.hello(&hello);
+                        findings.tls = true;
+                        findings.server_name = hello.server_name;
+                        findings.protocols = hello.alpn;
+                    }
+                    Seen::TooLong => {
+                        stats.tls_too_large.inc();
+                        return Err(InspectError::HelloTooLong);
+                    }
+                    Seen::Other if config.close_on_error => return Err(InspectError::NoHello),
+                    Seen::Other => stats.tls_not_found.inc(),
+                }
+            }
+            ListenerFilterKind::HttpInspector => {
+                if !findings.tls
+                    && let Some(Some(protocol)) = until(io, MOST_AHEAD, http::parse).await?
+                {
+                    findings.protocols = vec![protocol.to_vec()];
+                }
+            }
+        }
     }
     Ok(())
 }
 
 /// Reads until `parse` has decided; `None` if the peer ended first (what it sent is left to the filter chain).
-async fn until<T>(io: &mut Rewound<Socket>, parse: impl Fn(&[u8]) -> Verdict<T>) -> Result<Option<T>, InspectError> {
+async fn until<T>(
+    io: &mut Rewound<Socket>,
+    most: usize,
+    parse: impl Fn(&[u8]) -> Verdict<T>,
+) -> Result<Option<T>, InspectError> {
     loop {
         if let Verdict::Done(found) = parse(io.head()) {
             return Ok(Some(found));
         }
-        match io.read_ahead(MOST_AHEAD).await {
+        match io.read_ahead(most).await {
             Ok(0) if io.head().is_empty() => return Err(InspectError::Closed(None)),
             Ok(0) => return Ok(None),
             Ok(_) => {}

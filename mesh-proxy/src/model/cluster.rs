@@ -1,6 +1,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use super::{Assignment, ClientTls, ConfigSource, HeaderCase, Keepalive, Metadata};
+use super::{
+    Assignment, ClientTls, ConfigSource, HeaderCase, Keepalive, Metadata, ProxyProtocolVersion, Tlv, TlvSelection,
+};
 
 /// `cluster.v3.Cluster`.
 #[derive(Clone, Debug)]
@@ -200,6 +202,43 @@ pub enum UpstreamSocket {
     Plain,
     /// TLS.
     Tls(Arc<ClientTls>),
+    /// A PROXY protocol header, then another transport.
+    Proxied(Arc<ProxyHeader>, Box<UpstreamSocket>),
+}
+
+impl UpstreamSocket {
+    /// TLS, if it is spoken.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Arc<ClientTls>> {
+        match self {
+            UpstreamSocket::Plain => None,
+            UpstreamSocket::Tls(tls) => Some(tls),
+            UpstreamSocket::Proxied(_, inner) => inner.tls(),
+        }
+    }
+
+    /// The PROXY protocol header that goes before everything else, if one does.
+    #[must_use]
+    pub fn proxy_header(&self) -> Option<&Arc<ProxyHeader>> {
+        match self {
+            UpstreamSocket::Proxied(header, _) => Some(header),
+            _ => None,
+        }
+    }
+}
+
+/// `transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport`: a header on every connection to a host.
+///
+/// It tells the client's addresses; connections that are made for no client have a `LOCAL` header in version 2, and their
+/// own addresses in version 1. HTTP connections are shared only by requests of the same client and destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyHeader {
+    /// Version of the header.
+    pub version: ProxyProtocolVersion,
+    /// TLVs of the client's own header that are passed on; version 2 only.
+    pub pass_through: TlvSelection,
+    /// TLVs added; they replace the client's of the same types.
+    pub added: Vec<Tlv>,
 }
 
 /// `Cluster.TransportSocketMatch`.

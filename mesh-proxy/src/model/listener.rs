@@ -1,6 +1,8 @@
 use std::{sync::Arc, time::Duration};
 
-use super::{AccessLogConfig, Address, CidrRange, Metadata, ServerTls};
+use bytes::Bytes;
+
+use super::{AccessLogConfig, Address, CidrRange, ListenerFilter, Metadata, ServerTls, SocketSettings};
 use crate::filter::NetworkFilter;
 
 /// `listener.v3.Listener`.
@@ -10,12 +12,19 @@ pub struct Listener {
     pub name: String,
     /// Bound addresses: `address` first, then `additional_addresses`.
     pub addresses: Vec<Address>,
+    /// Settings of their sockets, in the same order; an address without an entry has none.
+    pub sockets: Vec<SocketSettings>,
+    /// Connections arrive by `TPROXY`: a socket's own address is what the client meant (`transparent`). The option
+    /// itself is among the `sockets`' options.
+    pub transparent: bool,
+    /// Multipath TCP is offered.
+    pub mptcp: bool,
     /// A socket is opened. `false`: connections arrive from another listener by original destination.
     pub bind_to_port: bool,
     /// Connections are handed to the listener that matches their original destination (`use_original_dst`).
     pub use_original_dst: bool,
-    /// What runs on a new connection before a filter chain is chosen.
-    pub listener_filters: ListenerFilters,
+    /// What runs on a new connection before a filter chain is chosen, in order.
+    pub listener_filters: Vec<ListenerFilter>,
     /// How long listener filters may wait for bytes. Default 15 s; zero = for ever.
     pub listener_filters_timeout: Duration,
     /// On that time-out the connection goes on instead of being closed.
@@ -42,17 +51,12 @@ pub struct Listener {
     pub max_connections: Option<u64>,
 }
 
-/// Listener filters in force. Their order is fixed: PROXY protocol, original destination, then the inspectors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ListenerFilters {
-    /// `envoy.filters.listener.proxy_protocol`.
-    pub proxy_protocol: bool,
-    /// `envoy.filters.listener.original_dst`.
-    pub original_dst: bool,
-    /// `envoy.filters.listener.tls_inspector`.
-    pub tls_inspector: bool,
-    /// `envoy.filters.listener.http_inspector`.
-    pub http_inspector: bool,
+impl Listener {
+    /// Settings of the socket of address number `index`.
+    #[must_use]
+    pub fn socket(&self, index: usize) -> &SocketSettings {
+        self.sockets.get(index).unwrap_or_else(|| SocketSettings::none())
+    }
 }
 
 /// `listener.v3.FilterChain`.
@@ -70,6 +74,9 @@ pub struct FilterChain {
     pub filters: Vec<NetworkFilterEntry>,
     /// What carries the traffic.
     pub terminal: TerminalFilter,
+    /// Tells chains apart over updates of their listener: one with an equal digest goes on, connections and all. `None`:
+    /// only the very same value is the same chain.
+    pub digest: Option<[u8; 32]>,
 }
 
 /// The last network filter of a chain.
@@ -78,7 +85,11 @@ pub enum TerminalFilter {
     /// `envoy.filters.network.http_connection_manager`.
     Http(Arc<super::HttpConnectionManager>),
     /// `envoy.filters.network.tcp_proxy`.
-    Tcp(Arc<TcpProxy>),
+    Tcp(Arc<super::TcpProxy>),
+    /// `envoy.filters.network.echo`.
+    Echo,
+    /// `envoy.filters.network.direct_response`: these bytes, then the end.
+    DirectResponse(Bytes),
     /// A filter that answers a connection itself, such as echo or direct response: it never says `Continue`.
     Custom(NetworkFilterEntry),
 }
@@ -131,21 +142,4 @@ pub enum TransportProtocol {
     RawBuffer,
     /// `tls`.
     Tls,
-}
-
-/// `filters.network.tcp_proxy.v3.TcpProxy`.
-#[derive(Clone, Debug)]
-pub struct TcpProxy {
-    /// Prefix of statistics.
-    pub stat_prefix: String,
-    /// Destinations and weights; one of weight 1 for a plain `cluster`.
-    pub clusters: Vec<(String, u32)>,
-    /// Closed when no byte moved for this long, either way. Default 1 h; zero = never.
-    pub idle_timeout: Duration,
-    /// Attempts to connect upstream. Default 1.
-    pub max_connect_attempts: u32,
-    /// Longest life of a connection; `None` = unlimited.
-    pub max_downstream_duration: Option<Duration>,
-    /// Access logs.
-    pub access_log: Vec<AccessLogConfig>,
 }

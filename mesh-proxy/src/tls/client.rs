@@ -1,16 +1,24 @@
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
-use rustls::{ClientConfig, client::ResolvesClientCert, sign::CertifiedKey};
+use rustls::{
+    ClientConfig,
+    client::{ResolvesClientCert, Resumption},
+    sign::CertifiedKey,
+};
 use rustls_pki_types::ServerName;
 
 use super::{
     SecretStore, TlsError,
     info::SubjectNames,
+    key_log::Logged,
     live::{Current, Live, Slots},
     provider::{certified_key, provider, versions},
     verify::{PeerVerifier, ServerVerifier},
 };
 use crate::model::ClientTls;
+
+/// Most servers whose sessions are kept, whatever is configured.
+const MOST_SESSIONS: u32 = 4096;
 
 /// TLS toward upstreams that follows its secrets. Cheap to clone, shared by workers.
 #[derive(Clone, Debug)]
@@ -40,9 +48,16 @@ pub(crate) enum Alpn {
 /// A configuration and what must be known to tell about connections made with it.
 #[derive(Debug)]
 pub(crate) struct BuiltClient {
-    pub(crate) rustls: Arc<ClientConfig>,
+    rustls: Logged<ClientConfig>,
     pub(super) verifier: Arc<PeerVerifier>,
     pub(super) local_uris: Vec<String>,
+}
+
+impl BuiltClient {
+    /// What rustls needs for a connection between these addresses.
+    pub(crate) fn rustls(&self, local: Option<IpAddr>, remote: Option<IpAddr>) -> Arc<ClientConfig> {
+        self.rustls.between(local, remote).clone()
+    }
 }
 
 impl ClientTlsHandle {
@@ -81,7 +96,10 @@ fn build(config: &ClientTls, secrets: &Current, alpn: Alpn) -> Result<BuiltClien
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ServerVerifier(verifier.clone())));
+        .with_custom_certificate_verifier(Arc::new(ServerVerifier {
+            peer: verifier.clone(),
+            named: config.auto_sni_san,
+        }));
     let mut rustls = if keys.is_empty() {
         builder.with_no_client_auth()
     } else {
@@ -94,7 +112,13 @@ fn build(config: &ClientTls, secrets: &Current, alpn: Alpn) -> Result<BuiltClien
         Alpn::Http2 => vec![b"h2".to_vec()],
         Alpn::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
     };
-    Ok(BuiltClient { rustls: Arc::new(rustls), verifier, local_uris: own.map(|n| n.uris).unwrap_or_default() })
+    match config.max_session_keys {
+        Some(0) => rustls.resumption = Resumption::disabled(),
+        Some(servers) => rustls.resumption = Resumption::in_memory_sessions(servers.min(MOST_SESSIONS) as usize),
+        None => {}
+    }
+    let rustls = Logged::new(rustls, common.key_log.as_ref(), |config, log| config.key_log = log)?;
+    Ok(BuiltClient { rustls, verifier, local_uris: own.map(|n| n.uris).unwrap_or_default() })
 }
 
 /// Presents the first own certificate that the server can verify.

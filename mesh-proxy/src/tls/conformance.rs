@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Roots without a certificate, told apart by `generation`: enough to see which value arrived.
 fn secret(name: &str, generation: usize) -> Secret {
     let roots = vec![vec![u8::try_from(generation).unwrap_or(u8::MAX)].into()];
-    Secret { name: name.to_owned(), value: SecretValue::Validation { roots, crls: Vec::new(), sans: Arc::new([]) } }
+    Secret { name: name.to_owned(), value: SecretValue::Validation { roots, crls: Vec::new(), rules: Arc::default() } }
 }
 
 async fn arrives(receiver: &mut watch::Receiver<Option<Arc<Secret>>>, wanted: &Secret) -> bool {

@@ -64,6 +64,17 @@ pub enum TlsError {
     /// The lowest version is above the highest.
     #[error("the lowest TLS version is above the highest")]
     Versions,
+    /// Session ticket keys that cannot be used, or none at all.
+    #[error("secret {0:?} holds no session ticket keys that can be used")]
+    TicketKeys(String),
+    /// The log of secrets cannot be opened.
+    #[error("cannot open the key log {path}: {source}")]
+    KeyLog {
+        /// The file.
+        path: String,
+        /// What the system says.
+        source: std::sync::Arc<io::Error>,
+    },
     /// A server without a certificate.
     #[error("a server needs a certificate")]
     NoCertificate,
@@ -82,6 +93,12 @@ pub enum VerifyFailure {
     /// Neither the certificate's nor the key's hash is among the accepted ones.
     #[error("the certificate's hash is not among the accepted ones")]
     Hash,
+    /// The certificate has no SPIFFE id, or it is in a trust domain that is not trusted.
+    #[error("the certificate is in no trust domain that is trusted")]
+    TrustDomain,
+    /// The certificate is not that of a workload: it may sign others.
+    #[error("the certificate is an authority's, not a workload's")]
+    NoLeaf,
 }
 
 impl VerifyFailure {
@@ -146,7 +163,7 @@ impl TlsStats {
             Some(rustls::Error::InvalidCertificate(reason)) => match verify_failure(reason) {
                 Some(VerifyFailure::San) => &self.fail_verify_san,
                 Some(VerifyFailure::Hash) => &self.fail_verify_cert_hash,
-                None => &self.fail_verify_error,
+                Some(VerifyFailure::TrustDomain | VerifyFailure::NoLeaf) | None => &self.fail_verify_error,
             },
             _ => &self.connection_error,
         };

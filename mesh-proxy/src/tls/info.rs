@@ -3,15 +3,13 @@ use std::{net::IpAddr, sync::Arc};
 use rustls::CommonState;
 use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::KeyUsage;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Name};
-
-use super::{
-    client::BuiltClient,
-    provider::openssl_name,
-    server::BuiltServer,
-    verify::{PeerVerifier, sha256},
+use x509_parser::{
+    asn1_rs::{Any, Tag},
+    prelude::{FromDer, GeneralName, X509Certificate, X509Name},
 };
-use crate::filter::TlsInfo;
+
+use super::{client::BuiltClient, provider::openssl_name, server::BuiltServer, verify::PeerVerifier};
+use crate::{filter::TlsInfo, hash::sha256};
 
 /// Subject alternative names of a certificate.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +18,8 @@ pub(super) struct SubjectNames {
     pub(super) dns: Vec<String>,
     pub(super) emails: Vec<String>,
     pub(super) ips: Vec<String>,
+    /// Type in dotted form, and value; of those whose value is text.
+    pub(super) others: Vec<(String, String)>,
 }
 
 impl SubjectNames {
@@ -29,7 +29,7 @@ impl SubjectNames {
         Some(Self::of(&certificate))
     }
 
-    fn of(certificate: &X509Certificate<'_>) -> Self {
+    pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
         let mut names = Self::default();
         let Ok(Some(extension)) = certificate.subject_alternative_name() else { return names };
         for name in &extension.value.general_names {
@@ -38,15 +38,23 @@ impl SubjectNames {
                 GeneralName::DNSName(text) => names.dns.push((*text).to_owned()),
                 GeneralName::RFC822Name(text) => names.emails.push((*text).to_owned()),
                 GeneralName::IPAddress(bytes) => names.ips.extend(ip(bytes).map(|ip| ip.to_string())),
+                GeneralName::OtherName(oid, value) => {
+                    names.others.extend(other_name(value).map(|text| (oid.to_id_string(), text)));
+                }
                 _ => {}
             }
         }
         names
     }
 
+    /// Whether a DNS SAN is this very name.
+    pub(super) fn has_dns(&self, name: &str) -> bool {
+        self.dns.iter().any(|san| san.eq_ignore_ascii_case(name))
+    }
+
     /// Whether a DNS SAN is this name or the wildcard of its domain.
     pub(super) fn dns_matches(&self, name: &str) -> bool {
-        let domain = name.split_once('.').map(|(_, domain)| domain);
+        let domain = name.split_once('.').filter(|(label, _)| !label.is_empty()).map(|(_, domain)| domain);
         self.dns.iter().any(|san| match san.strip_prefix("*.") {
             Some(wild) => domain.is_some_and(|domain| domain.eq_ignore_ascii_case(wild)),
             None => san.eq_ignore_ascii_case(name),
@@ -58,6 +66,23 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
         16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+/// The text in an otherName: `[0] EXPLICIT`, and in it a string of some kind.
+fn other_name(value: &[u8]) -> Option<String> {
+    let (_, explicit) = Any::from_der(value).ok()?;
+    let (_, inner) = Any::from_der(explicit.data).ok()?;
+    match inner.tag() {
+        Tag::Utf8String | Tag::PrintableString | Tag::Ia5String | Tag::VisibleString | Tag::OctetString => {
+            std::str::from_utf8(inner.data).ok().map(str::to_owned)
+        }
+        Tag::BmpString => {
+            let units: Vec<u16> =
+                inner.data.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
+            String::from_utf16(&units).ok()
+        }
         _ => None,
     }
 }
@@ -135,13 +160,13 @@ fn info(
         info.peer_issuer = subject(certificate.issuer());
     }
     // With `accept_untrusted` the handshake says nothing about the chain.
-    info.peer_verified =
-        verifier.asks() && (!verifier.accepts_untrusted() || verifier.verify(leaf, intermediates, now, usage).is_ok());
+    info.peer_verified = verifier.asks()
+        && (!verifier.accepts_untrusted() || verifier.verify(leaf, intermediates, now, usage, None).is_ok());
     info.peer_chain = chain.to_vec();
     Arc::new(info)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a string cannot fail.

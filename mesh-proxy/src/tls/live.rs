@@ -4,13 +4,14 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use super::{SecretStore, TlsError, store::Slot};
-use crate::model::{CertificateSource, Secret, TlsCommon};
+use crate::model::{CertificateSource, Secret, SessionTickets, TlsCommon};
 
 /// The secrets that a TLS context names.
 #[derive(Debug)]
 pub(super) struct Slots {
     certificates: Vec<(String, Arc<Slot>)>,
     roots: Option<(String, Arc<Slot>)>,
+    ticket_keys: Option<(String, Arc<Slot>)>,
 }
 
 /// Secrets as they are at one moment.
@@ -18,6 +19,7 @@ pub(super) struct Slots {
 pub(super) struct Current {
     pub(super) certificates: Vec<Arc<Secret>>,
     pub(super) roots: Option<Arc<Secret>>,
+    pub(super) ticket_keys: Option<Arc<Secret>>,
 }
 
 impl Slots {
@@ -31,12 +33,27 @@ impl Slots {
             (None, Some(secret)) => Some((secret.name.clone(), Slot::fixed(secret))),
             (None, None) => None,
         });
-        Self { certificates: certificates.collect(), roots }
+        Self { certificates: certificates.collect(), roots, ticket_keys: None }
+    }
+
+    /// With the keys of session tickets too.
+    pub(super) fn with_tickets(self, tickets: &SessionTickets, secrets: &SecretStore) -> Self {
+        let ticket_keys = match tickets {
+            SessionTickets::Static(secret) => Some((secret.name.clone(), Slot::fixed(secret))),
+            SessionTickets::Sds(name) => Some((name.name.clone(), secrets.slot(name))),
+            SessionTickets::Random | SessionTickets::Off => None,
+        };
+        Self { ticket_keys, ..self }
     }
 
     /// Changes when any of the secrets does.
     fn version(&self) -> u64 {
-        self.certificates.iter().chain(&self.roots).map(|(_, slot)| slot.version()).fold(0, u64::wrapping_add)
+        self.certificates
+            .iter()
+            .chain(&self.roots)
+            .chain(&self.ticket_keys)
+            .map(|(_, slot)| slot.version())
+            .fold(0, u64::wrapping_add)
     }
 
     /// All of them, or the name of one that has not arrived.
@@ -45,6 +62,7 @@ impl Slots {
         Ok(Current {
             certificates: self.certificates.iter().map(value).collect::<Result<_, _>>()?,
             roots: self.roots.as_ref().map(value).transpose()?,
+            ticket_keys: self.ticket_keys.as_ref().map(value).transpose()?,
         })
     }
 }

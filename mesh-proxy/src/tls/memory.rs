@@ -14,7 +14,7 @@ use crate::model::Secret;
 /// let secrets = MemorySecrets::default();
 /// let mut roots = secrets.watch("ROOTCA");
 /// assert!(roots.borrow_and_update().is_none());
-/// let value = SecretValue::Validation { roots: Vec::new(), crls: Vec::new(), sans: [].into() };
+/// let value = SecretValue::Validation { roots: Vec::new(), crls: Vec::new(), rules: Default::default() };
 /// secrets.set(Secret { name: "ROOTCA".to_owned(), value });
 /// assert!(roots.borrow_and_update().is_some());
 /// ```

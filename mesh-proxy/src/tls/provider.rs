@@ -34,6 +34,7 @@ const NEVER_NEGOTIATED: &[&str] = &[
     "ECDHE-RSA-AES128-SHA",
     "ECDHE-ECDSA-AES256-SHA",
     "ECDHE-RSA-AES256-SHA",
+    "DES-CBC3-SHA",
 ];
 
 /// Name of a suite as OpenSSL spells it.

@@ -1,24 +1,37 @@
-use std::sync::Arc;
-
-use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs::Ticketer,
-    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
-    sign::CertifiedKey,
+use std::{
+    net::IpAddr,
+    sync::{Arc, Weak},
 };
+
+use rustls::ServerConfig;
 
 use super::{
     SecretStore, TlsError,
-    info::SubjectNames,
+    choice::CertificateChoice,
+    key_log::Logged,
     live::{Current, Live, Slots},
     provider::{certified_key, provider, versions},
+    tickets::Sessions,
     verify::{ClientVerifier, PeerVerifier},
 };
-use crate::model::ServerTls;
+use crate::{
+    hash::sha256,
+    model::{SecretValue, ServerTls},
+};
 
 /// TLS toward clients that follows its secrets. Cheap to clone, shared by workers.
 #[derive(Clone, Debug)]
 pub struct ServerTlsHandle(Arc<Inner>);
+
+/// Finds a handle again as long as somebody has it.
+#[derive(Debug)]
+pub(super) struct WeakServerTls(Weak<Inner>);
+
+impl WeakServerTls {
+    pub(super) fn upgrade(&self) -> Option<ServerTlsHandle> {
+        self.0.upgrade().map(ServerTlsHandle)
+    }
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -30,25 +43,36 @@ struct Inner {
 /// A configuration and what must be known to tell about connections made with it.
 #[derive(Debug)]
 pub(crate) struct BuiltServer {
-    pub(crate) rustls: Arc<ServerConfig>,
+    rustls: Logged<ServerConfig>,
     pub(super) verifier: Arc<PeerVerifier>,
     pub(super) local_uris: Vec<String>,
 }
 
+impl BuiltServer {
+    /// What rustls needs for a connection between these addresses.
+    pub(crate) fn rustls(&self, local: Option<IpAddr>, remote: Option<IpAddr>) -> Arc<ServerConfig> {
+        self.rustls.between(local, remote).clone()
+    }
+}
+
 impl ServerTlsHandle {
     pub(super) fn new(config: &Arc<ServerTls>, secrets: &SecretStore) -> Self {
-        let slots = Slots::new(&config.common, secrets);
+        let slots = Slots::new(&config.common, secrets).with_tickets(&config.resumption.tickets, secrets);
         Self(Arc::new(Inner { config: config.clone(), slots, live: Live::default() }))
     }
 
-    /// The configuration for a connection accepted now.
+    pub(super) fn downgrade(&self) -> WeakServerTls {
+        WeakServerTls(Arc::downgrade(&self.0))
+    }
+
+    /// The configuration for a connection accepted now, without a log of its secrets unless all connections have one.
     ///
     /// # Errors
     ///
     /// [`TlsError::NotReady`] while a secret is missing: the connection is to be closed, as Envoy does. Others when no
     /// good configuration was ever there.
     pub fn current(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        self.built().map(|built| built.rustls.clone())
+        self.built().map(|built| built.rustls(None, None))
     }
 
     /// As [`current`](Self::current), with what [`server_info`](super::server_info) needs.
@@ -72,52 +96,33 @@ fn build(config: &ServerTls, secrets: &Current) -> Result<BuiltServer, TlsError>
         builder.with_no_client_auth()
     };
     let keys: Vec<_> = secrets.certificates.iter().map(|s| certified_key(s).map(Arc::new)).collect::<Result<_, _>>()?;
-    let resolver = CertificateChoice::new(keys)?;
-    let local_uris = resolver.entries[0].names.uris.clone();
-    let mut rustls = builder.with_cert_resolver(Arc::new(resolver));
+    let choice = CertificateChoice::new(keys)?;
+    let local_uris = choice.first_uris().to_vec();
+    let mut rustls = builder.with_cert_resolver(Arc::new(choice));
     rustls.alpn_protocols = common.alpn.clone();
-    if config.disable_session_tickets {
-        rustls.session_storage = Arc::new(NoServerSessionStorage {});
-        rustls.send_tls13_tickets = 0;
-    } else {
-        rustls.ticketer = Ticketer::new()?;
+    rustls.ignore_client_order = !config.prefer_client_ciphers;
+    let clock = rustls.time_provider.clone();
+    let sessions =
+        Sessions::new(&config.resumption, secrets.ticket_keys.as_deref(), session_context(config, secrets), clock)?;
+    rustls.session_storage = sessions.storage;
+    match sessions.tickets {
+        Some(tickets) => rustls.ticketer = tickets,
+        None => rustls.send_tls13_tickets = 0,
     }
-    Ok(BuiltServer { rustls: Arc::new(rustls), verifier, local_uris })
+    let rustls = Logged::new(rustls, common.key_log.as_ref(), |config, log| config.key_log = log)?;
+    Ok(BuiltServer { rustls, verifier, local_uris })
 }
 
-/// Chooses among own certificates: by server name first, then by what the client can verify, then by order.
-#[derive(Debug)]
-struct CertificateChoice {
-    /// Never empty.
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    key: Arc<CertifiedKey>,
-    names: SubjectNames,
-}
-
-impl CertificateChoice {
-    fn new(keys: Vec<Arc<CertifiedKey>>) -> Result<Self, TlsError> {
-        let entries: Vec<_> = keys
-            .into_iter()
-            .map(|key| {
-                let names = key.cert.first().and_then(SubjectNames::parse).unwrap_or_default();
-                Entry { key, names }
-            })
-            .collect();
-        if entries.is_empty() { Err(TlsError::NoCertificate) } else { Ok(Self { entries }) }
-    }
-}
-
-impl ResolvesServerCert for CertificateChoice {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        if let [only] = self.entries.as_slice() {
-            return Some(only.key.clone());
+/// Tells configurations apart between which a session must not move: by what is asked of the client.
+fn session_context(config: &ServerTls, secrets: &Current) -> [u8; 32] {
+    let rules = config.common.validation.as_ref().map(|validation| &validation.rules);
+    let mut asked = format!("{} {rules:?}", config.require_client_certificate).into_bytes();
+    let validation = secrets.roots.as_ref().map(|secret| &secret.value);
+    if let Some(SecretValue::Validation { roots, crls, rules }) = validation {
+        asked.extend(format!("{rules:?}").into_bytes());
+        for der in roots.iter().map(AsRef::<[u8]>::as_ref).chain(crls.iter().map(AsRef::as_ref)) {
+            asked.extend(sha256(der));
         }
-        let usable = || self.entries.iter().filter(|e| e.key.key.choose_scheme(hello.signature_schemes()).is_some());
-        let named = hello.server_name().and_then(|name| usable().find(|e| e.names.dns_matches(name)));
-        named.or_else(|| usable().next()).map(|e| e.key.clone())
     }
+    sha256(&asked)
 }

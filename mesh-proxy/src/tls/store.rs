@@ -2,7 +2,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{
             AtomicU64,
             Ordering::{Acquire, Release},
@@ -14,8 +14,13 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::{TlsError, verify::anchors};
-use crate::model::{Secret, SecretRef, SecretValue};
+use super::{
+    TlsError,
+    server::{ServerTlsHandle, WeakServerTls},
+    tickets::check_keys,
+    verify::anchors,
+};
+use crate::model::{Secret, SecretRef, SecretValue, ServerTls};
 
 /// Gives secrets by name within this process, so that keys need not travel over SDS.
 ///
@@ -38,6 +43,7 @@ pub trait SecretSource: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct SecretStore {
     slots: Arc<Mutex<HashMap<SecretRef, Arc<Slot>>>>,
+    servers: Arc<Mutex<HashMap<usize, (Weak<ServerTls>, WeakServerTls)>>>,
 }
 
 /// Place of one secret.
@@ -91,6 +97,20 @@ impl SecretStore {
         self.slots.lock().iter().filter_map(|(name, slot)| Some((name.clone(), slot.value()?))).collect()
     }
 
+    /// The handle of a configuration, the same for all workers: a session that was made on one is resumed on any.
+    pub(super) fn server(&self, config: &Arc<ServerTls>) -> ServerTlsHandle {
+        let mut servers = self.servers.lock();
+        servers.retain(|_, (config, _)| config.strong_count() > 0);
+        // Its place tells a configuration while it lives; its entry goes with it.
+        let place = Arc::as_ptr(config) as usize;
+        if let Some(known) = servers.get(&place).and_then(|(_, handle)| handle.upgrade()) {
+            return known;
+        }
+        let handle = ServerTlsHandle::new(config, self);
+        servers.insert(place, (Arc::downgrade(config), handle.downgrade()));
+        handle
+    }
+
     pub(super) fn slot(&self, name: &SecretRef) -> Arc<Slot> {
         self.slots.lock().entry(name.clone()).or_default().clone()
     }
@@ -106,5 +126,6 @@ pub fn check_secret(secret: &Secret) -> Result<(), TlsError> {
     match &secret.value {
         SecretValue::Certificate { .. } => super::provider::certified_key(secret).map(drop),
         SecretValue::Validation { .. } => anchors(secret).map(drop),
+        SecretValue::SessionTicketKeys(_) => check_keys(secret),
     }
 }

@@ -1,3 +1,6 @@
+mod peers;
+mod sessions;
+
 use std::{sync::Arc, time::Duration};
 
 use rcgen::{
@@ -15,8 +18,8 @@ use super::{
 use crate::{
     filter::TlsInfo,
     model::{
-        CertificateSource, ClientTls, ConfigSource, SanMatcher, SanType, Secret, SecretRef, SecretValue, ServerTls,
-        StringMatcher, TlsCommon, TlsVersion, ValidationSource,
+        CertificateSource, ClientTls, ConfigSource, PeerRules, SanMatcher, SanType, Secret, SecretRef, SecretValue,
+        ServerTls, StringMatcher, TlsCommon, TlsVersion, ValidationSource,
     },
     stats::Stats,
 };
@@ -46,19 +49,18 @@ fn leaf(ca: &Ca, name: &str, uri: &str, dns: &str) -> Arc<Secret> {
 
 fn roots_of(cas: &[&Ca]) -> Arc<Secret> {
     let roots = cas.iter().map(|ca| ca.der().clone()).collect();
-    let value = SecretValue::Validation { roots, crls: Vec::new(), sans: Arc::new([]) };
+    let value = SecretValue::Validation { roots, crls: Vec::new(), rules: Arc::default() };
     Arc::new(Secret { name: "ROOTCA".into(), value })
 }
 
 fn trust(roots: &Arc<Secret>) -> ValidationSource {
-    ValidationSource {
-        roots: Some(roots.clone()),
-        sds: None,
-        sans: Vec::new(),
-        accept_untrusted: false,
-        certificate_hashes: Vec::new(),
-        spki_hashes: Vec::new(),
-    }
+    ValidationSource { roots: Some(roots.clone()), ..ValidationSource::default() }
+}
+
+fn ruled(roots: &Arc<Secret>, edit: impl FnOnce(&mut PeerRules)) -> ValidationSource {
+    let mut validation = trust(roots);
+    edit(&mut validation.rules);
+    validation
 }
 
 fn common(certificate: Option<&Arc<Secret>>, validation: Option<ValidationSource>) -> TlsCommon {
@@ -67,12 +69,12 @@ fn common(certificate: Option<&Arc<Secret>>, validation: Option<ValidationSource
 }
 
 fn server(common: TlsCommon, require_client_certificate: bool) -> ServerTlsHandle {
-    let config = ServerTls { common, require_client_certificate, disable_session_tickets: false };
+    let config = ServerTls { common, require_client_certificate, ..ServerTls::default() };
     server_config(&Arc::new(config), &SecretStore::default())
 }
 
 fn client(common: TlsCommon) -> ClientTlsHandle {
-    let config = ClientTls { common, sni: "web.example".into(), auto_host_sni: false };
+    let config = ClientTls { common, sni: "web.example".into(), ..ClientTls::default() };
     ClientTlsHandle::new(&Arc::new(config), &SecretStore::default())
 }
 
@@ -87,7 +89,7 @@ async fn meet(client: &ClientTlsHandle, server: &ServerTlsHandle, alpn: Alpn) ->
 
 async fn connect(client: &ClientTlsHandle, io: DuplexStream, alpn: Alpn) -> Result<Arc<TlsInfo>, std::io::Error> {
     let built = client.built(alpn).unwrap();
-    let mut stream = TlsConnector::from(built.rustls.clone()).connect(client.server_name(""), io).await?;
+    let mut stream = TlsConnector::from(built.rustls(None, None)).connect(client.server_name(""), io).await?;
     stream.write_all(b"x").await?;
     stream.read_u8().await?;
     let connection = stream.get_ref().1;
@@ -101,7 +103,7 @@ async fn connect(client: &ClientTlsHandle, io: DuplexStream, alpn: Alpn) -> Resu
 
 async fn accept(server: &ServerTlsHandle, io: DuplexStream) -> Result<Arc<TlsInfo>, std::io::Error> {
     let built = server.built().unwrap();
-    let mut stream = TlsAcceptor::from(built.rustls.clone()).accept(io).await?;
+    let mut stream = TlsAcceptor::from(built.rustls(None, None)).accept(io).await?;
     stream.read_u8().await?;
     stream.write_all(b"y").await?;
     stream.flush().await?;
@@ -152,7 +154,7 @@ async fn clients_are_verified() {
     assert!(info.peer_chain.is_empty() && !info.peer_verified);
     assert!(meet(&stranger, &optional, Alpn::None).await.1.is_err());
 
-    let open = ValidationSource { accept_untrusted: true, ..trust(&roots) };
+    let open = ruled(&roots, |rules| rules.accept_untrusted = true);
     let open = server(common(Some(&certificate), Some(open)), true);
     assert!(!meet(&stranger, &open, Alpn::None).await.1.unwrap().peer_verified);
     assert!(meet(&app, &open, Alpn::None).await.1.unwrap().peer_verified);
@@ -164,11 +166,13 @@ async fn names_and_pins_of_the_server() {
     let roots = roots_of(&[&ca]);
     let certificate = leaf(&ca, "s", WEB, "*.example");
     let SecretValue::Certificate { chain, .. } = &certificate.value else { unreachable!() };
-    let hash = super::verify::sha256(&chain[0]);
+    let hash = crate::hash::sha256(&chain[0]);
     let server = server(common(Some(&certificate), None), false);
     let stats = TlsStats::new(&Stats::default(), "cluster.c.ssl.");
-    let san = |san_type, matcher| ValidationSource { sans: vec![SanMatcher { san_type, matcher }], ..trust(&roots) };
-    let pin = |hash| ValidationSource { certificate_hashes: vec![hash], ..trust(&roots) };
+    let san = |san_type, matcher| {
+        ruled(&roots, |rules| rules.sans = vec![SanMatcher { san_type, matcher, oid: String::new() }])
+    };
+    let pin = |hash| ruled(&roots, |rules| rules.certificate_hashes = vec![hash]);
     let cases = [
         (trust(&roots), None),
         (san(SanType::Uri, StringMatcher::Exact(WEB.into())), None),
@@ -192,6 +196,7 @@ async fn names_and_pins_of_the_server() {
                 match expected {
                     VerifyFailure::San => sans += 1,
                     VerifyFailure::Hash => pins += 1,
+                    other => panic!("{other}"),
                 }
             }
         }
@@ -222,7 +227,7 @@ async fn revoked_certificates_are_refused() {
     let server = server(common(Some(&leaf(&ca, "s", WEB, "web.example")), None), false);
     for (revoked, accepted) in [(vec![revoked], false), (Vec::new(), true)] {
         let value =
-            SecretValue::Validation { roots: vec![ca.der().clone()], crls: vec![list(revoked)], sans: Arc::new([]) };
+            SecretValue::Validation { roots: vec![ca.der().clone()], crls: vec![list(revoked)], rules: Arc::default() };
         let roots = Arc::new(Secret { name: "ROOTCA".into(), value });
         let (near, _) = meet(&client(common(None, Some(trust(&roots)))), &server, Alpn::None).await;
         assert_eq!(near.is_ok(), accepted);
@@ -261,7 +266,7 @@ fn sds(name: &str) -> SecretRef {
 async fn secrets_swap_live_and_old_sessions_do_not_survive_new_roots() {
     let (old, new) = (ca("old"), ca("new"));
     let secrets = SecretStore::default();
-    let validation = ValidationSource { roots: None, sds: Some(sds("ROOTCA")), ..trust(&roots_of(&[])) };
+    let validation = ValidationSource { sds: Some(sds("ROOTCA")), ..ValidationSource::default() };
     let context = TlsCommon {
         certificates: vec![CertificateSource::Sds(sds("default"))],
         validation: Some(validation),
@@ -306,7 +311,7 @@ fn secrets_are_checked() {
     assert!(check_secret(&roots_of(&[&ca])).is_ok());
     let validation = |roots| Secret {
         name: "r".into(),
-        value: SecretValue::Validation { roots, crls: Vec::new(), sans: Arc::new([]) },
+        value: SecretValue::Validation { roots, crls: Vec::new(), rules: Arc::default() },
     };
     let broken = check_secret(&validation(vec![ca.der().clone(), CertificateDer::from(vec![1, 2, 3])]));
     assert!(matches!(broken, Err(TlsError::Root { index: 1, .. })), "{broken:?}");

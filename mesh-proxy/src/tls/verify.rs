@@ -1,64 +1,45 @@
-use std::sync::Arc;
+//! Verification of peers as Envoy does it: chain, then names, then pins.
 
-use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
-    server::danger::{ClientCertVerified, ClientCertVerifier},
+mod anchors;
+mod sides;
+
+use std::{collections::HashMap, sync::Arc};
+
+use rustls::{CertificateError, DistinguishedName, crypto::WebPkiSupportedAlgorithms};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{EndEntityCert, KeyUsage};
+
+pub(super) use self::{
+    anchors::{Anchors, anchors},
+    sides::{ClientVerifier, ServerVerifier},
 };
-use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
-use webpki::{CertRevocationList, EndEntityCert, KeyUsage, OwnedCertRevocationList, RevocationOptionsBuilder};
+use super::{TlsError, VerifyFailure, info::SubjectNames, spiffe};
+use crate::{
+    hash::sha256,
+    model::{PeerRules, SanMatcher, SanType, Secret, StringMatcher, ValidationSource},
+};
 
-use super::{TlsError, VerifyFailure, info::SubjectNames};
-use crate::model::{SanMatcher, SanType, Secret, SecretValue, ValidationSource};
-
-/// Trust anchors of a validation secret.
-#[derive(Debug)]
-pub(super) struct Anchors {
-    roots: Vec<TrustAnchor<'static>>,
-    subjects: Vec<DistinguishedName>,
-    crls: Vec<CertRevocationList<'static>>,
-    sans: Arc<[SanMatcher]>,
-}
-
-/// Reads roots and revocation lists.
-pub(super) fn anchors(secret: &Secret) -> Result<Anchors, TlsError> {
-    let name = || secret.name.clone();
-    let SecretValue::Validation { roots, crls, sans } = &secret.value else {
-        return Err(TlsError::WrongKind { name: name(), wanted: "validation context" });
-    };
-    let roots: Vec<_> = roots
-        .iter()
-        .enumerate()
-        .map(|(index, der)| {
-            let anchor = webpki::anchor_from_trusted_cert(der).map(|anchor| anchor.to_owned());
-            anchor.map_err(|e| TlsError::Root { name: name(), index, reason: e.to_string() })
-        })
-        .collect::<Result<_, _>>()?;
-    let crls = crls
-        .iter()
-        .enumerate()
-        .map(|(index, der)| {
-            let crl = OwnedCertRevocationList::from_der(der.as_ref());
-            crl.map(Into::into).map_err(|e| TlsError::Crl { name: name(), index, reason: e.to_string() })
-        })
-        .collect::<Result<_, _>>()?;
-    let subjects = roots.iter().map(|root| DistinguishedName::in_sequence(root.subject.as_ref())).collect();
-    Ok(Anchors { roots, subjects, crls, sans: sans.clone() })
-}
-
-/// Verifies a peer as Envoy does: chain, then SAN matchers, then pins.
+/// Verifies a peer.
 #[derive(Debug)]
 pub(super) struct PeerVerifier {
-    /// `None`: the chain is not verified.
-    anchors: Option<Anchors>,
-    sans: Vec<SanMatcher>,
-    certificate_hashes: Vec<[u8; 32]>,
-    spki_hashes: Vec<[u8; 32]>,
-    accept_untrusted: bool,
+    trust: Trust,
+    rules: PeerRules,
+    /// Names of the roots, for clients.
+    subjects: Vec<DistinguishedName>,
     /// A client without certificate is refused.
     mandatory: bool,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Whom chains must lead to.
+#[derive(Debug)]
+enum Trust {
+    /// Chains are not verified.
+    Nobody,
+    /// One of these roots.
+    Roots(Anchors),
+    /// A root of the trust domain that the peer's id is in.
+    Domains(HashMap<String, Anchors>),
 }
 
 impl PeerVerifier {
@@ -69,35 +50,56 @@ impl PeerVerifier {
         mandatory: bool,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Result<Self, TlsError> {
-        let anchors = roots.map(anchors).transpose()?;
-        let mut sans: Vec<_> = validation.map(|v| v.sans.clone()).unwrap_or_default();
-        sans.extend(anchors.iter().flat_map(|a| a.sans.iter().cloned()));
-        Ok(Self {
-            anchors,
-            sans,
-            certificate_hashes: validation.map(|v| v.certificate_hashes.clone()).unwrap_or_default(),
-            spki_hashes: validation.map(|v| v.spki_hashes.clone()).unwrap_or_default(),
-            accept_untrusted: validation.is_some_and(|v| v.accept_untrusted),
-            mandatory,
-            algorithms,
-        })
+        let own = validation.map(|v| v.rules.clone()).unwrap_or_default();
+        let (shared, rules) = match roots {
+            Some(secret) => {
+                let (anchors, more) = anchors(secret)?;
+                (Some(anchors), own.and(&more))
+            }
+            None => (None, own),
+        };
+        let trust = if rules.trust_domains.is_empty() {
+            shared.map_or(Trust::Nobody, Trust::Roots)
+        } else {
+            let domains = rules.trust_domains.iter().map(|(domain, roots)| {
+                let revoked = shared.as_ref().map(Anchors::crls).unwrap_or_default();
+                Ok((domain.clone(), Anchors::new(domain, roots, revoked)?))
+            });
+            Trust::Domains(domains.collect::<Result<_, TlsError>>()?)
+        };
+        let subjects = match &trust {
+            Trust::Roots(anchors) if !rules.hide_roots => anchors.subjects(),
+            Trust::Domains(domains) if !rules.hide_roots => domains.values().flat_map(Anchors::subjects).collect(),
+            _ => Vec::new(),
+        };
+        Ok(Self { trust, rules, subjects, mandatory, algorithms })
     }
 
-    /// Whether the chain leads to a root and satisfies everything asked for.
+    /// Whether the chain leads to a root and satisfies everything asked for. With `sni` a DNS SAN must be for it, instead
+    /// of what the SAN matchers ask.
     pub(super) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
         usage: KeyUsage,
+        sni: Option<&str>,
     ) -> Result<(), rustls::Error> {
-        if let Some(anchors) = &self.anchors {
-            self.verify_chain(anchors, leaf, intermediates, now, usage)?;
+        let anchors = match &self.trust {
+            Trust::Nobody => None,
+            Trust::Roots(anchors) => Some(anchors),
+            Trust::Domains(domains) => {
+                let domain = spiffe::trust_domain(leaf)?;
+                Some(domains.get(&domain).ok_or_else(|| VerifyFailure::TrustDomain.into_rustls())?)
+            }
+        };
+        if let Some(anchors) = anchors {
+            anchors.verify(&self.rules, self.algorithms, leaf, intermediates, now, usage)?;
         }
-        if !self.sans.is_empty() && !self.san_matches(leaf)? {
+        if !self.names_match(leaf, sni)? {
             return Err(VerifyFailure::San.into_rustls());
         }
-        if (!self.certificate_hashes.is_empty() || !self.spki_hashes.is_empty()) && !self.pinned(leaf)? {
+        if !self.pinned(leaf)? {
             return Err(VerifyFailure::Hash.into_rustls());
         }
         Ok(())
@@ -105,77 +107,58 @@ impl PeerVerifier {
 
     /// Whether a connection may go on although [`verify`](Self::verify) failed.
     pub(super) fn accepts_untrusted(&self) -> bool {
-        self.accept_untrusted
+        self.rules.accept_untrusted
     }
 
     /// Whether anything is asked of the peer's certificate.
     pub(super) fn asks(&self) -> bool {
-        self.anchors.is_some()
-            || !self.sans.is_empty()
-            || !self.certificate_hashes.is_empty()
-            || !self.spki_hashes.is_empty()
+        !matches!(self.trust, Trust::Nobody)
+            || !self.rules.sans.is_empty()
+            || !self.rules.certificate_hashes.is_empty()
+            || !self.rules.spki_hashes.is_empty()
     }
 
-    fn verify_chain(
-        &self,
-        anchors: &Anchors,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-        usage: KeyUsage,
-    ) -> Result<(), rustls::Error> {
-        let end_entity = EndEntityCert::try_from(leaf).map_err(certificate_error)?;
-        let crls: Vec<&CertRevocationList<'_>> = anchors.crls.iter().collect();
-        let revocation = RevocationOptionsBuilder::new(&crls).ok().map(RevocationOptionsBuilder::build);
-        end_entity
-            .verify_for_usage(self.algorithms.all, &anchors.roots, intermediates, now, usage, revocation, None)
-            .map(drop)
-            .map_err(certificate_error)
-    }
-
-    fn san_matches(&self, leaf: &CertificateDer<'_>) -> Result<bool, rustls::Error> {
+    fn names_match(&self, leaf: &CertificateDer<'_>, sni: Option<&str>) -> Result<bool, rustls::Error> {
+        if sni.is_none() && self.rules.sans.is_empty() {
+            return Ok(true);
+        }
         let names = SubjectNames::parse(leaf).ok_or(CertificateError::BadEncoding)?;
-        Ok(self.sans.iter().any(|san| {
-            let values = match san.san_type {
-                SanType::Uri => &names.uris,
-                SanType::Dns => &names.dns,
-                SanType::Email => &names.emails,
-                SanType::Ip => &names.ips,
-            };
-            let dns = san.san_type == SanType::Dns;
-            values.iter().any(|value| san.matcher.matches(value) || (dns && wildcard_matches(san, value)))
-        }))
+        Ok(match sni {
+            Some(name) => names.dns_matches(name),
+            None => self.rules.sans.iter().any(|san| san_matches(san, &names)),
+        })
     }
 
     fn pinned(&self, leaf: &CertificateDer<'_>) -> Result<bool, rustls::Error> {
-        let hash = sha256(leaf);
-        if self.certificate_hashes.contains(&hash) {
+        let (certificates, keys) = (&self.rules.certificate_hashes, &self.rules.spki_hashes);
+        if (certificates.is_empty() && keys.is_empty()) || certificates.contains(&sha256(leaf)) {
             return Ok(true);
         }
         let end_entity = EndEntityCert::try_from(leaf).map_err(certificate_error)?;
-        Ok(self.spki_hashes.contains(&sha256(end_entity.subject_public_key_info().as_ref())))
-    }
-
-    fn accept(&self, result: Result<(), rustls::Error>) -> Result<(), rustls::Error> {
-        if self.accept_untrusted { Ok(()) } else { result }
+        Ok(keys.contains(&sha256(end_entity.subject_public_key_info().as_ref())))
     }
 }
 
-/// An exact DNS matcher also accepts a certificate for `*.` its domain, as in Envoy.
-fn wildcard_matches(san: &SanMatcher, pattern: &str) -> bool {
-    let (crate::model::StringMatcher::Exact(name) | crate::model::StringMatcher::ExactIgnoreCase(name)) = &san.matcher
-    else {
-        return false;
+fn san_matches(san: &SanMatcher, names: &SubjectNames) -> bool {
+    let values = match san.san_type {
+        SanType::Uri => &names.uris,
+        SanType::Dns => &names.dns,
+        SanType::Email => &names.emails,
+        SanType::Ip => &names.ips,
+        SanType::OtherName => {
+            return names.others.iter().any(|(oid, value)| *oid == san.oid && san.matcher.matches(value));
+        }
     };
-    let Some(domain) = pattern.strip_prefix("*.") else { return pattern.eq_ignore_ascii_case(name) };
-    name.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest.eq_ignore_ascii_case(domain))
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    let mut out = [0; 32];
-    out.copy_from_slice(digest.as_ref());
-    out
+    if values.iter().any(|value| san.matcher.matches(value)) {
+        return true;
+    }
+    // An exact DNS matcher also accepts a certificate for `*.` its domain, as in Envoy.
+    match &san.matcher {
+        StringMatcher::Exact(name) | StringMatcher::ExactIgnoreCase(name) if san.san_type == SanType::Dns => {
+            names.dns_matches(name)
+        }
+        _ => false,
+    }
 }
 
 /// webpki's reasons as rustls', so that the right alert is sent.
@@ -188,95 +171,10 @@ fn certificate_error(error: webpki::Error) -> rustls::Error {
         E::UnknownIssuer => CertificateError::UnknownIssuer,
         E::CertRevoked => CertificateError::Revoked,
         E::UnknownRevocationStatus => CertificateError::UnknownRevocationStatus,
+        E::CrlExpired { .. } => CertificateError::ExpiredRevocationList,
         E::InvalidSignatureForPublicKey => CertificateError::BadSignature,
         E::RequiredEkuNotFoundContext(_) => CertificateError::InvalidPurpose,
         other => CertificateError::Other(rustls::OtherError(Arc::new(other))),
     };
     rustls::Error::InvalidCertificate(reason)
-}
-
-/// [`PeerVerifier`] for the side that receives a server's certificate.
-#[derive(Debug)]
-pub(super) struct ServerVerifier(pub(super) Arc<PeerVerifier>);
-
-impl ServerCertVerifier for ServerVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        self.0.accept(self.0.verify(end_entity, intermediates, now, KeyUsage::server_auth()))?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.algorithms.supported_schemes()
-    }
-}
-
-/// [`PeerVerifier`] for the side that receives a client's certificate.
-#[derive(Debug)]
-pub(super) struct ClientVerifier(pub(super) Arc<PeerVerifier>);
-
-impl ClientCertVerifier for ClientVerifier {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.0.anchors.as_ref().map_or(&[], |anchors| &anchors.subjects)
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.0.mandatory
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        self.0.accept(self.0.verify(end_entity, intermediates, now, KeyUsage::client_auth()))?;
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.algorithms.supported_schemes()
-    }
 }

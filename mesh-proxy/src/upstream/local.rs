@@ -17,7 +17,8 @@ use super::{
 use crate::{
     balancer::{HostPicker, PickContext, PickError},
     cluster::{BreakerKind, BreakerPermit, ClusterHandle, Host, Outcome, Overflow},
-    dial::{Alpn, ConnectError, UpstreamConnInfo, UpstreamStream, dial},
+    dial::{Alpn, ConnectError, OnBehalf, UpstreamConnInfo, UpstreamStream, dial},
+    filter::ConnectionInfo,
     model::{ClusterKind, HttpProtocol},
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct LocalCluster {
     picker: RefCell<HostPicker>,
     seen: Cell<u64>,
     pools: RefCell<HashMap<PoolKey, Rc<HostPool>, BuildHasherDefault<IdHasher>>>,
+    /// Pools of hosts that are told the client, by the client and its destination too.
+    proxied: RefCell<HashMap<(PoolKey, SocketAddr, SocketAddr), Rc<HostPool>>>,
     originals: RefCell<HashMap<SocketAddr, Weak<Host>>>,
     /// Ids of the hosts, where a change of them closes connections.
     members: RefCell<Option<Vec<u64>>>,
@@ -80,6 +83,7 @@ impl LocalCluster {
             // Never a generation: the first pick takes the hosts over.
             seen: Cell::new(u64::MAX),
             pools: RefCell::default(),
+            proxied: RefCell::default(),
             originals: RefCell::default(),
             members: RefCell::default(),
             closed: Cell::new(false),
@@ -144,7 +148,7 @@ impl LocalCluster {
             return self.close_pools();
         }
         let mut gone = Vec::new();
-        self.pools.borrow_mut().retain(|_, pool| match current.get(&pool.host.state.id()) {
+        let mut stays = |pool: &Rc<HostPool>| match current.get(&pool.host.state.id()) {
             Some(ejected) => {
                 if *ejected {
                     pool.close_idle();
@@ -155,7 +159,9 @@ impl LocalCluster {
                 gone.push(pool.clone());
                 false
             }
-        });
+        };
+        self.pools.borrow_mut().retain(|_, pool| stays(pool));
+        self.proxied.borrow_mut().retain(|_, pool| stays(pool));
         for pool in gone {
             pool.close();
         }
@@ -204,6 +210,40 @@ impl LocalCluster {
         }
     }
 
+    /// As [`http`](Self::http), for the client of `connection`: a host that is told who the client is gets connections
+    /// that are that client's alone.
+    pub(crate) async fn http_for(
+        &self,
+        connection: &ConnectionInfo,
+        host: &Arc<Host>,
+        downstream: Option<Version>,
+        high: bool,
+    ) -> Result<HttpSender, ConnectError> {
+        if host.socket.of(self.handle.config()).proxy_header().is_none() {
+            return self.http(host, downstream, high).await;
+        }
+        let pool = self.proxied_pool(host, self.protocol(host, downstream), OnBehalf::of(connection));
+        match pool.checkout() {
+            Some(sender) => Ok(sender),
+            None => pool.wait(high).await,
+        }
+    }
+
+    fn proxied_pool(&self, host: &Arc<Host>, protocol: Protocol, behalf: OnBehalf) -> Rc<HostPool> {
+        let (client, destination) = behalf.addresses;
+        let key = (pool_key(host, protocol), client, destination);
+        if let Some(pool) = self.proxied.borrow().get(&key) {
+            return pool.clone();
+        }
+        let pool = HostPool::new(self.handle.clone(), host.clone(), protocol, Some(Arc::new(behalf)));
+        if self.closed.get() {
+            pool.close();
+        } else {
+            self.proxied.borrow_mut().insert(key, pool.clone());
+        }
+        pool
+    }
+
     fn protocol(&self, host: &Host, downstream: Option<Version>) -> Protocol {
         match self.handle.config().protocol {
             HttpProtocol::Http1 => Protocol::Http1,
@@ -221,7 +261,7 @@ impl LocalCluster {
         if let Some(pool) = self.pools.borrow().get(&key) {
             return pool.clone();
         }
-        let pool = HostPool::new(self.handle.clone(), host.clone(), protocol);
+        let pool = HostPool::new(self.handle.clone(), host.clone(), protocol, None);
         if self.closed.get() {
             // A request that outlived its cluster: its connection is not kept.
             pool.close();
@@ -231,8 +271,12 @@ impl LocalCluster {
         pool
     }
 
-    /// A connection to `host` of its own. Counts as a request of the host while it is open.
-    pub(crate) async fn tcp(&self, host: &Arc<Host>) -> Result<(UpstreamStream, UpstreamConnInfo), ConnectError> {
+    /// A connection to `host` of its own, for the client `behalf`. Counts as a request of the host while it is open.
+    pub(crate) async fn tcp(
+        &self,
+        host: &Arc<Host>,
+        behalf: Option<&OnBehalf>,
+    ) -> Result<(UpstreamStream, UpstreamConnInfo), ConnectError> {
         let permit = match self.handle.breakers().try_take(false, BreakerKind::Connections) {
             Ok(permit) => permit,
             Err(overflow) => {
@@ -240,7 +284,7 @@ impl LocalCluster {
                 return Err(overflow.into());
             }
         };
-        let (mut stream, info) = dial(&self.handle, host, Alpn::None, permit).await?;
+        let (mut stream, info) = dial(&self.handle, host, Alpn::None, permit, behalf).await?;
         stream.count_as_request();
         Ok((stream, info))
     }
@@ -267,7 +311,8 @@ impl LocalCluster {
 
     fn close_pools(&self) {
         let pools: Vec<_> = self.pools.borrow_mut().drain().map(|(_, pool)| pool).collect();
-        for pool in pools {
+        let proxied: Vec<_> = self.proxied.borrow_mut().drain().map(|(_, pool)| pool).collect();
+        for pool in pools.into_iter().chain(proxied) {
             pool.close();
         }
     }
@@ -275,12 +320,14 @@ impl LocalCluster {
     /// Closes idle connections, forgets empty pools. Returns the idle timeout if there are pools with one.
     pub(super) fn sweep(&self, now: Instant) -> Option<Duration> {
         self.refresh();
-        let pools: Vec<_> = self.pools.borrow().values().cloned().collect();
+        let pools: Vec<_> = self.pools.borrow().values().chain(self.proxied.borrow().values()).cloned().collect();
         let empty: Vec<_> = pools.into_iter().filter(|pool| pool.sweep(now)).collect();
-        let mut pools = self.pools.borrow_mut();
-        pools.retain(|_, pool| !empty.iter().any(|e| Rc::ptr_eq(e, pool)));
+        let stays = |pool: &Rc<HostPool>| !empty.iter().any(|e| Rc::ptr_eq(e, pool));
+        let (mut pools, mut proxied) = (self.pools.borrow_mut(), self.proxied.borrow_mut());
+        pools.retain(|_, pool| stays(pool));
+        proxied.retain(|_, pool| stays(pool));
         let options = &self.handle.config().pool;
         let times = [Some(options.idle_timeout).filter(|t| !t.is_zero()), options.max_connection_duration];
-        if pools.is_empty() { None } else { times.into_iter().flatten().min() }
+        if pools.is_empty() && proxied.is_empty() { None } else { times.into_iter().flatten().min() }
     }
 }

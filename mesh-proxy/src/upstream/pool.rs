@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cluster::{BreakerKind, BreakerPermit, ClusterHandle, Host},
-    dial::{Alpn, ConnectError, dial},
+    dial::{Alpn, ConnectError, OnBehalf, dial},
     model::PoolOptions,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct HostPool {
     pub(super) cluster: Arc<ClusterHandle>,
     pub(super) host: Arc<Host>,
     protocol: Protocol,
+    /// The client whose requests alone it carries.
+    behalf: Option<Arc<OnBehalf>>,
     state: RefCell<State>,
     closed: Cell<bool>,
 }
@@ -76,8 +78,13 @@ impl Drop for Waiting<'_> {
 }
 
 impl HostPool {
-    pub(super) fn new(cluster: Arc<ClusterHandle>, host: Arc<Host>, protocol: Protocol) -> Rc<Self> {
-        Rc::new(Self { cluster, host, protocol, state: RefCell::default(), closed: Cell::new(false) })
+    pub(super) fn new(
+        cluster: Arc<ClusterHandle>,
+        host: Arc<Host>,
+        protocol: Protocol,
+        behalf: Option<Arc<OnBehalf>>,
+    ) -> Rc<Self> {
+        Rc::new(Self { cluster, host, protocol, behalf, state: RefCell::default(), closed: Cell::new(false) })
     }
 
     fn options(&self) -> &PoolOptions {
@@ -213,7 +220,7 @@ impl HostPool {
             Protocol::Http2 => Alpn::Http2,
             Protocol::Auto => Alpn::Auto,
         };
-        let (stream, info) = dial(&self.cluster, &self.host, alpn, permit).await?;
+        let (stream, info) = dial(&self.cluster, &self.host, alpn, permit, self.behalf.as_deref()).await?;
         let http2 = match self.protocol {
             Protocol::Http1 => false,
             Protocol::Http2 => true,

@@ -366,7 +366,7 @@ fn failures_to_connect_are_told_and_counted() {
         let host = cluster.pick(&PickContext::default()).unwrap();
         let error = cluster.http(&host, None, false).await.unwrap_err();
         assert!(matches!(error, ConnectError::Connect(_)), "{error}");
-        assert!(cluster.tcp(&host).await.is_err());
+        assert!(cluster.tcp(&host, None).await.is_err());
         assert_eq!(deps.stats.value("cluster.c.upstream_cx_connect_fail"), Some(2));
         assert_eq!(deps.stats.value("cluster.c.upstream_cx_active"), Some(0));
         assert_eq!(deps.stats.value("cluster.c.upstream_rq_pending_failure_eject"), Some(1));
@@ -410,10 +410,10 @@ fn tcp_connections_count_while_they_are_open() {
         let circuit_breakers = CircuitBreakers { default, ..CircuitBreakers::default() };
         let (cluster, deps) = local(Cluster { circuit_breakers, ..testing::cluster(&[server.address]) });
         let host = cluster.pick(&PickContext::default()).unwrap();
-        let (mut stream, info) = cluster.tcp(&host).await.unwrap();
+        let (mut stream, info) = cluster.tcp(&host, None).await.unwrap();
         assert!(info.local.is_some() && info.tls.is_none());
         assert_eq!(host.state.active_requests(), 1);
-        assert!(cluster.tcp(&host).await.unwrap_err().is_overflow());
+        assert!(cluster.tcp(&host, None).await.unwrap_err().is_overflow());
         stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).await.unwrap();

@@ -13,8 +13,8 @@ use crate::{
     cluster::{ClusterDeps, ClusterHandle, testing},
     dial::{self, ConnectError},
     model::{
-        CertificateSource, ClientTls, Cluster, HttpProtocol, Secret, SecretValue, ServerTls, TlsCommon, UpstreamSocket,
-        ValidationSource,
+        CertificateSource, ClientTls, Cluster, HttpProtocol, PeerRules, Secret, SecretValue, ServerTls, TlsCommon,
+        UpstreamSocket, ValidationSource,
     },
     tls::{SecretStore, server_config},
 };
@@ -26,7 +26,7 @@ fn secrets() -> (Arc<Secret>, Arc<Secret>) {
     let der = certificate.der().clone();
     let key = Arc::new(PrivateKeyDer::try_from(key.serialize_der()).unwrap());
     let own = SecretValue::Certificate { chain: vec![der.clone()], key };
-    let roots = SecretValue::Validation { roots: vec![der], crls: Vec::new(), sans: Arc::new([]) };
+    let roots = SecretValue::Validation { roots: vec![der], crls: Vec::new(), rules: Arc::default() };
     let named = |value| Arc::new(Secret { name: "s".into(), value });
     (named(own), named(roots))
 }
@@ -67,14 +67,8 @@ fn socket(validation: Option<ValidationSource>) -> UpstreamSocket {
 }
 
 fn pinned(roots: &Arc<Secret>, hash: [u8; 32]) -> ValidationSource {
-    ValidationSource {
-        roots: Some(roots.clone()),
-        sds: None,
-        sans: Vec::new(),
-        accept_untrusted: false,
-        certificate_hashes: vec![hash],
-        spki_hashes: Vec::new(),
-    }
+    let rules = PeerRules { certificate_hashes: vec![hash], ..PeerRules::default() };
+    ValidationSource { roots: Some(roots.clone()), sds: None, rules }
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The listeners of one worker: what a new snapshot means for their sockets and connections.
 //!
 //! - unchanged: nothing happens;
-//! - changed, same addresses: sockets stay; new connections meet the new filter chains, connections of chains that are
-//!   gone drain;
+//! - changed, same addresses: sockets stay; new connections meet the new filter chains; connections of chains that are
+//!   gone or changed drain, those of all others go on (`FilterChain::digest`);
 //! - changed addresses, or removed: sockets close, connections drain.
 
 use std::{
@@ -227,4 +227,6 @@ fn same_sockets(old: &Listener, new: &Listener) -> bool {
         && old.bind_to_port == new.bind_to_port
         && old.reuse_port == new.reuse_port
         && old.backlog == new.backlog
+        && old.sockets == new.sockets
+        && old.mptcp == new.mptcp
 }

@@ -80,7 +80,7 @@ fn own(state: &IdentityState) -> Option<SecretValue> {
 
 fn roots(state: &IdentityState) -> Option<SecretValue> {
     let roots: Vec<_> = state.bundles.iter().flat_map(|b| b.roots()).map(|r| r.certificate().clone()).collect();
-    (!roots.is_empty()).then(|| SecretValue::Validation { roots, crls: Vec::new(), sans: [].into() })
+    (!roots.is_empty()).then(|| SecretValue::Validation { roots, crls: Vec::new(), rules: Arc::default() })
 }
 
 /// Serves the secrets by SDS on a Unix socket that only this user may open, for as long as the process runs.

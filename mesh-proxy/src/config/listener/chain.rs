@@ -9,19 +9,25 @@ use mesh_xds_api::{
             Filter, FilterChain as ProtoChain, FilterChainMatch as ProtoMatch, filter::ConfigType,
             filter_chain_match::ConnectionSourceType,
         },
-        extensions::filters::network::{http_connection_manager::v3::HttpConnectionManager, tcp_proxy::v3::TcpProxy},
+        extensions::filters::network::{
+            direct_response::v3::Config as DirectResponse, echo::v3::Echo,
+            http_connection_manager::v3::HttpConnectionManager, sni_cluster::v3::SniCluster, tcp_proxy::v3::TcpProxy,
+        },
     },
 };
+
+use prost::Message as _;
 
 use crate::{
     config::{
         error::{At as _, Translated, refuse, refuse_field},
         hcm,
         source::Context,
-        tcp_proxy, tls,
-        value::{cidrs, duration_or, enumeration, port, required, unpack},
+        tcp_proxy, transport_socket,
+        value::{cidrs, data, duration_or, enumeration, port, required, unpack},
     },
     filter::FilterContext,
+    hash::sha256,
     model::{FilterChain, FilterChainMatch, NetworkFilterEntry, TerminalFilter, TransportProtocol},
     supported,
 };
@@ -42,6 +48,11 @@ supported! {
     envoy.config.listener.v3.Filter {
         carried: name, typed_config;
     }
+    envoy.extensions.filters.network.sni_cluster.v3.SniCluster {}
+    envoy.extensions.filters.network.echo.v3.Echo {}
+    envoy.extensions.filters.network.direct_response.v3.Config {
+        carried: response;
+    }
 }
 
 /// Handshake time when nothing is said. Envoy has no limit; a proxy that never lets go of a silent client is no
@@ -57,7 +68,7 @@ pub(super) fn filter_chain(value: &ProtoChain, cx: &Context<'_>) -> Translated<F
     Ok(FilterChain {
         name: value.name.clone(),
         matches: matches.unwrap_or_default(),
-        tls: tls::downstream(value.transport_socket.as_ref(), cx).at("transport_socket")?,
+        tls: transport_socket::downstream(value.transport_socket.as_ref(), cx).at("transport_socket")?,
         tls_timeout: duration_or(
             value.transport_socket_connect_timeout.as_ref(),
             "transport_socket_connect_timeout",
@@ -65,6 +76,7 @@ pub(super) fn filter_chain(value: &ProtoChain, cx: &Context<'_>) -> Translated<F
         )?,
         filters,
         terminal,
+        digest: Some(sha256(&value.encode_to_vec())),
     })
 }
 
@@ -126,10 +138,22 @@ fn filters(values: &[Filter], cx: &Context<'_>) -> Translated<(Vec<NetworkFilter
         return refuse_field("filters", "one at least is required");
     };
     let mut before = Vec::with_capacity(others.len());
+    let mut sni_cluster = None;
     for (i, value) in others.iter().enumerate() {
-        before.push(network_filter(value, cx).at(format_args!("filters[{i}]"))?);
+        let field = format!("filters[{i}]");
+        if any::is::<SniCluster>(typed_config(value).at(&field)?) {
+            sni_cluster = Some(field);
+        } else {
+            before.push(network_filter(value, cx).at(field)?);
+        }
     }
-    let terminal = terminal(last, cx).at(format_args!("filters[{}]", others.len()))?;
+    let mut terminal = terminal(last, cx).at(format_args!("filters[{}]", others.len()))?;
+    if let Some(field) = sni_cluster {
+        match &mut terminal {
+            TerminalFilter::Tcp(proxy) => Arc::make_mut(proxy).sni_cluster = true,
+            _ => return refuse_field(field, "sni_cluster chooses the cluster of a TCP proxy, which is not there"),
+        }
+    }
     Ok((before, terminal))
 }
 
@@ -144,7 +168,10 @@ fn typed_config(value: &Filter) -> Translated<&Any> {
 fn network_filter(value: &Filter, cx: &Context<'_>) -> Translated<NetworkFilterEntry> {
     let name = required(&value.name, "name")?.to_owned();
     let config = typed_config(value)?;
-    if any::is::<HttpConnectionManager>(config) || any::is::<TcpProxy>(config) {
+    if any::is::<SniCluster>(config) {
+        return refuse(format!("{name} does not end the chain and must not be the last filter"));
+    }
+    if ends_the_chain(config) {
         return refuse(format!("{name} ends the chain and must be the last filter"));
     }
     let Some(factory) = cx.filters.network(&config.type_url) else {
@@ -154,6 +181,13 @@ fn network_filter(value: &Filter, cx: &Context<'_>) -> Translated<NetworkFilterE
         name,
         filter: factory.filter(config, &FilterContext { stats: cx.stats, stat_prefix: "" }).at("typed_config")?,
     })
+}
+
+fn ends_the_chain(config: &Any) -> bool {
+    any::is::<HttpConnectionManager>(config)
+        || any::is::<TcpProxy>(config)
+        || any::is::<Echo>(config)
+        || any::is::<DirectResponse>(config)
 }
 
 fn terminal(value: &Filter, cx: &Context<'_>) -> Translated<TerminalFilter> {
@@ -166,6 +200,14 @@ fn terminal(value: &Filter, cx: &Context<'_>) -> Translated<TerminalFilter> {
     if any::is::<TcpProxy>(config) {
         let proxy: TcpProxy = unpack(config).at("typed_config")?;
         return Ok(TerminalFilter::Tcp(Arc::new(tcp_proxy::tcp_proxy(&proxy).at("typed_config")?)));
+    }
+    if any::is::<Echo>(config) {
+        return Ok(TerminalFilter::Echo);
+    }
+    if any::is::<DirectResponse>(config) {
+        let answer: DirectResponse = unpack(config).at("typed_config")?;
+        let answer = answer.response.as_ref().map(data).transpose().at("typed_config.response")?;
+        return Ok(TerminalFilter::DirectResponse(answer.unwrap_or_default()));
     }
     network_filter(value, cx).map(TerminalFilter::Custom)
 }

@@ -2,8 +2,8 @@ use super::{refused, resource, translator};
 use crate::{
     config::{Rejection, Translation},
     model::{
-        AccessLogFormat, AccessLogSink, Action, ClusterSpecifier, ConfigSource, Listener, PathRewrite, RouteSource,
-        TerminalFilter, TransportProtocol,
+        AccessLogFormat, AccessLogSink, Action, ClusterSpecifier, ConfigSource, Listener, ListenerFilterKind,
+        PathRewrite, RouteSource, TerminalFilter, TlsInspector, TransportProtocol,
     },
 };
 
@@ -70,7 +70,8 @@ fn istios_outbound_listener() {
     let found = listener(OUTBOUND).unwrap();
     let listener = found.value;
     assert_eq!(listener.inbound, Some(false));
-    assert!(listener.listener_filters.tls_inspector && listener.listener_filters.http_inspector);
+    let kinds: Vec<_> = listener.listener_filters.iter().map(|filter| &filter.kind).collect();
+    assert_eq!(kinds, [&ListenerFilterKind::TlsInspector(TlsInspector::default()), &ListenerFilterKind::HttpInspector]);
     assert!(matches!(listener.default_filter_chain.unwrap().terminal, TerminalFilter::Tcp(_)));
     let chain = &listener.filter_chains[0];
     assert_eq!(chain.matches.transport, Some(TransportProtocol::RawBuffer));
@@ -94,11 +95,10 @@ fn listeners_refused() {
         (format!("{base}, filter_chains: [{tcp}, {tcp}]"), "filter_chains[1].filter_chain_match: has the same"),
         (format!("{base}, filter_chains: [{tcp}], api_listener: {{}}"), "api_listener: is not carried"),
         (format!("{base}, filter_chains: [{tcp}], tcp_fast_open_queue_length: 5"), "tcp_fast_open_queue_length: "),
-        (format!("{base}, filter_chains: [{tcp}], transparent: true"), "transparent: only false"),
         (
             format!(
                 "{base}, filter_chains: [{{filters: [{{name: x, typed_config: {{\"@type\": \
-                     type.googleapis.com/envoy.extensions.filters.network.echo.v3.Echo}}}}]}}]"
+                     type.googleapis.com/envoy.extensions.filters.network.ext_authz.v3.ExtAuthz}}}}]}}]"
             ),
             "filter_chains[0].filters[0].typed_config: no filter of type",
         ),

@@ -2,8 +2,8 @@
 
 use super::Verdict;
 
-/// Longest ClientHello looked at.
-const LONGEST_HELLO: usize = 16 * 1024;
+/// Longest record (RFC 8446, section 5.1).
+const LONGEST_RECORD: usize = 16 * 1024;
 
 /// What a ClientHello says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,38 +14,60 @@ pub(super) struct ClientHello {
     pub(super) alpn: Vec<Vec<u8>>,
 }
 
-/// The ClientHello at the start of `bytes`; `None` if it is not TLS.
-pub(super) fn parse(bytes: &[u8]) -> Verdict<Option<ClientHello>> {
+/// What the first bytes of a connection are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// A ClientHello.
+    Hello(ClientHello),
+    /// A ClientHello of more than the allowed length.
+    TooLong,
+    /// No ClientHello, or one that cannot be read.
+    Other,
+}
+
+/// Looks for a ClientHello of at most `longest` bytes at the start of `bytes`.
+pub(super) fn parse(bytes: &[u8], longest: usize) -> Verdict<Seen> {
     let mut message = Vec::new();
     let mut rest = bytes;
     loop {
-        let wanted = match message.get(1..4) {
-            Some(l) => 4 + (usize::from(l[0]) << 16 | usize::from(l[1]) << 8 | usize::from(l[2])),
-            None => 4,
-        };
-        if message.first().is_some_and(|t| *t != 1) || wanted > LONGEST_HELLO {
-            return Verdict::Done(None);
+        let wanted = length(&message);
+        if message.first().is_some_and(|t| *t != 1) {
+            return Verdict::Done(Seen::Other);
+        }
+        if wanted > longest {
+            return Verdict::Done(Seen::TooLong);
         }
         if message.len() >= 4 && message.len() >= wanted {
-            return Verdict::Done(hello(&message[4..wanted]));
+            return Verdict::Done(hello(&message[4..wanted]).map_or(Seen::Other, Seen::Hello));
         }
         // Record header: type 22, version 3.x, length.
         match rest {
             [22, 3, _, high, low, body @ ..] => {
-                let length = usize::from(*high) << 8 | usize::from(*low);
-                if length == 0 || length > LONGEST_HELLO {
-                    return Verdict::Done(None);
+                let size = usize::from(*high) << 8 | usize::from(*low);
+                if size == 0 || size > LONGEST_RECORD {
+                    return Verdict::Done(Seen::Other);
                 }
-                message.extend_from_slice(&body[..length.min(body.len())]);
-                if body.len() < length {
-                    let other = message.first().is_some_and(|t| *t != 1);
-                    return if other { Verdict::Done(None) } else { Verdict::More };
+                message.extend_from_slice(&body[..size.min(body.len())]);
+                if body.len() < size {
+                    return match message.first() {
+                        Some(1) if length(&message) > longest => Verdict::Done(Seen::TooLong),
+                        Some(1) | None => Verdict::More,
+                        Some(_) => Verdict::Done(Seen::Other),
+                    };
                 }
-                rest = &body[length..];
+                rest = &body[size..];
             }
             [] | [22] | [22, 3] | [22, 3, _] | [22, 3, _, _] => return Verdict::More,
-            _ => return Verdict::Done(None),
+            _ => return Verdict::Done(Seen::Other),
         }
+    }
+}
+
+/// Length of a handshake message, its header included, as far as that is known.
+fn length(message: &[u8]) -> usize {
+    match message.get(1..4) {
+        Some(l) => 4 + (usize::from(l[0]) << 16 | usize::from(l[1]) << 8 | usize::from(l[2])),
+        None => 4,
     }
 }
 
@@ -107,7 +129,12 @@ fn hello(body: &[u8]) -> Option<ClientHello> {
 mod tests {
     use proptest::prelude::{any, prop, proptest};
 
-    use super::{Verdict, parse};
+    use super::{Seen, Verdict};
+
+    /// With the usual limit.
+    fn parse(bytes: &[u8]) -> Verdict<Seen> {
+        super::parse(bytes, 16 * 1024)
+    }
 
     /// A ClientHello for `Example.com` with ALPN h2 and http/1.1, cut into records of `size` bytes.
     fn records(size: usize) -> Vec<u8> {
@@ -141,7 +168,7 @@ mod tests {
             for n in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..n]), Verdict::More, "{size} {n}");
             }
-            let Verdict::Done(Some(hello)) = parse(&bytes) else { panic!("no hello") };
+            let Verdict::Done(Seen::Hello(hello)) = parse(&bytes) else { panic!("no hello") };
             assert_eq!(hello.server_name.as_deref(), Some("example.com"));
             assert_eq!(hello.alpn, [b"h2".to_vec(), b"http/1.1".to_vec()]);
         }
@@ -149,9 +176,20 @@ mod tests {
 
     #[test]
     fn other_bytes_are_not_tls() {
-        assert_eq!(parse(b"GET / HTTP/1.1\r\n"), Verdict::Done(None));
-        assert_eq!(parse(&[22, 3, 1, 0, 4, 2, 0, 0, 0]), Verdict::Done(None));
-        assert_eq!(parse(&[22, 3, 1, 0, 0]), Verdict::Done(None));
+        assert_eq!(parse(b"GET / HTTP/1.1\r\n"), Verdict::Done(Seen::Other));
+        assert_eq!(parse(&[22, 3, 1, 0, 4, 2, 0, 0, 0]), Verdict::Done(Seen::Other));
+        assert_eq!(parse(&[22, 3, 1, 0, 0]), Verdict::Done(Seen::Other));
+        assert_eq!(parse(&[22, 3, 1, 0, 6, 1, 0, 0, 2, 3, 3]), Verdict::Done(Seen::Other), "cut short inside");
+    }
+
+    #[test]
+    fn a_long_hello_is_known_from_its_length() {
+        let bytes = records(1000);
+        let hello = bytes.len() - 5;
+        assert!(matches!(super::parse(&bytes, hello), Verdict::Done(Seen::Hello(_))));
+        for n in 9..bytes.len() {
+            assert_eq!(super::parse(&bytes[..n], hello - 1), Verdict::Done(Seen::TooLong), "{n}");
+        }
     }
 
     proptest! {

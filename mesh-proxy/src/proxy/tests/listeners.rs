@@ -5,7 +5,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{GET, Plane, cluster, echo, forwarding, http_server, raw, routing};
 use crate::{
-    model::{Action, Address, DirectResponse, FilterChainMatch, ListenerFilters, TerminalFilter, TransportProtocol},
+    model::{
+        Action, Address, DirectResponse, FilterChain, FilterChainMatch, ListenerFilter, ListenerFilterKind,
+        ListenerPredicate, SocketOption, SocketSetting, SocketSettings, SocketState, TerminalFilter, TlsInspector,
+        TransportProtocol,
+    },
     testing,
 };
 
@@ -40,6 +44,110 @@ async fn a_changed_listener_keeps_its_connections() {
     let answer = read_until(&mut old, "one").await;
     assert!(answer.contains("connection: close\r\n"), "{answer}");
     assert_eq!(old.read(&mut [0; 1]).await.unwrap(), 0);
+}
+
+/// A chain for clients of this network, as PROXY protocol tells them, that came from a message with this digest.
+fn chain_for(network: &str, body: &'static str, digest: u8) -> FilterChain {
+    let mut chain = testing::chain(http(body));
+    chain.matches = FilterChainMatch { source: vec![network.parse().unwrap()], ..FilterChainMatch::default() };
+    chain.digest = Some([digest; 32]);
+    chain
+}
+
+fn http(body: &'static str) -> TerminalFilter {
+    let routes = testing::table(vec![testing::route("/", direct(body))]);
+    TerminalFilter::Http(Arc::new(testing::manager(routes)))
+}
+
+#[tokio::test]
+async fn a_changed_chain_drains_only_its_own_connections() {
+    let listener = |second: FilterChain| {
+        let mut listener = testing::listener("l", vec![chain_for("192.0.2.0/24", "a", 1), second]);
+        listener.listener_filters = vec![ListenerFilterKind::ProxyProtocol(Arc::default()).into()];
+        listener
+    };
+    let plane = Plane::start(vec![listener(chain_for("198.51.100.0/24", "b", 2))], vec![]).await;
+    let mut clients = Vec::new();
+    for (client, body) in [("192.0.2.1", "a"), ("198.51.100.1", "b")] {
+        let mut socket = plane.connect("l").await;
+        let head = format!("PROXY TCP4 {client} 127.0.0.1 9 80\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        socket.write_all(head.as_bytes()).await.unwrap();
+        read_until(&mut socket, body).await;
+        clients.push((socket, body));
+    }
+    plane.update(vec![listener(chain_for("198.51.100.0/24", "c", 3))], vec![]).await;
+    for ((mut socket, body), drained) in clients.into_iter().zip([false, true]) {
+        for _ in 0..2 {
+            socket.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let answer = read_until(&mut socket, body).await;
+            assert_eq!(answer.contains("connection: close\r\n"), drained, "{answer}");
+            if drained {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn filters_that_answer_themselves() {
+    let plane = Plane::start(
+        vec![
+            testing::listener("echo", vec![testing::chain(TerminalFilter::Echo)]),
+            testing::listener("direct", vec![testing::chain(TerminalFilter::DirectResponse("hi".into()))]),
+        ],
+        vec![],
+    )
+    .await;
+    let mut echo = plane.connect("echo").await;
+    echo.write_all(b"abc").await.unwrap();
+    assert_eq!(read_until(&mut echo, "abc").await, "abc");
+    echo.write_all(b"def").await.unwrap();
+    echo.shutdown().await.unwrap();
+    let mut rest = String::new();
+    echo.read_to_string(&mut rest).await.unwrap();
+    assert_eq!(rest, "def");
+    assert_eq!(raw(plane.connect("direct").await, "").await, "hi");
+}
+
+#[tokio::test]
+async fn a_listener_filter_can_be_left_out_by_port() {
+    let mut listener = routing(direct("x"));
+    let kind = ListenerFilterKind::ProxyProtocol(Arc::default());
+    let disabled = Some(ListenerPredicate::Not(Box::new(ListenerPredicate::DestinationPort(0..1))));
+    listener.listener_filters = vec![ListenerFilter { kind, disabled }];
+    let plane = Plane::start(vec![listener], vec![]).await;
+    assert!(raw(plane.connect("l").await, GET).await.ends_with('x'));
+}
+
+#[tokio::test]
+async fn a_tls_inspector_can_insist() {
+    let mut listener = routing(direct("x"));
+    let inspector = TlsInspector { close_on_error: true, ..TlsInspector::default() };
+    listener.listener_filters = vec![ListenerFilterKind::TlsInspector(inspector).into()];
+    let plane = Plane::start(vec![listener], vec![]).await;
+    assert_eq!(raw(plane.connect("l").await, GET).await, "");
+}
+
+#[tokio::test]
+async fn sockets_have_their_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("l.sock");
+    let mut listener = routing(direct("x"));
+    listener.addresses.push(Address::Unix(path.clone()));
+    let setting = SocketSetting::ReceiveBuffer(40_000);
+    let options = vec![SocketOption { state: SocketState::Listening, ipv4: Some(false), setting }];
+    listener.sockets = vec![
+        SocketSettings { options, keepalive: Some((Duration::from_secs(5), Duration::from_secs(6), 7)), mode: 0 },
+        SocketSettings { mode: 0o640, ..SocketSettings::default() },
+    ];
+    let _plane = Plane::start(vec![listener], vec![]).await;
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+    let mut unix = tokio::net::UnixStream::connect(&path).await.unwrap();
+    unix.write_all(GET.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    unix.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with('x'));
 }
 
 #[tokio::test]
@@ -81,9 +189,6 @@ async fn shutting_down_finishes_what_is_under_way() {
 
 #[tokio::test]
 async fn proxy_protocol_and_sniffing_choose_the_chain() {
-    let http = |body| {
-        TerminalFilter::Http(Arc::new(testing::manager(testing::table(vec![testing::route("/", direct(body))]))))
-    };
     let mut far = testing::chain(http("far"));
     far.matches = FilterChainMatch { source: vec!["192.0.2.0/24".parse().unwrap()], ..FilterChainMatch::default() };
     let mut plain = testing::chain(http("plain"));
@@ -93,8 +198,11 @@ async fn proxy_protocol_and_sniffing_choose_the_chain() {
         ..FilterChainMatch::default()
     };
     let mut listener = testing::listener("l", vec![far, plain]);
-    listener.listener_filters =
-        ListenerFilters { proxy_protocol: true, tls_inspector: true, http_inspector: true, original_dst: false };
+    listener.listener_filters = vec![
+        ListenerFilterKind::ProxyProtocol(Arc::default()).into(),
+        ListenerFilterKind::TlsInspector(TlsInspector::default()).into(),
+        ListenerFilterKind::HttpInspector.into(),
+    ];
     let plane = Plane::start(vec![listener], vec![]).await;
     let answer = raw(plane.connect("l").await, &format!("PROXY TCP4 198.51.100.1 127.0.0.1 9 80\r\n{GET}")).await;
     assert!(answer.ends_with("plain"), "{answer}");

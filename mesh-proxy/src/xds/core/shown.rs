@@ -6,7 +6,7 @@ use mesh_xds_api::{
     envoy::{
         config::core::v3::{DataSource, data_source::Specifier},
         extensions::transport_sockets::tls::v3::{
-            CertificateValidationContext, Secret as ProtoSecret, TlsCertificate, secret::Type,
+            CertificateValidationContext, Secret as ProtoSecret, TlsCertificate, TlsSessionTicketKeys, secret::Type,
         },
     },
 };
@@ -15,6 +15,7 @@ use rustls_pki_types::CertificateDer;
 use super::Core;
 use crate::{
     admin::{ConfigDump, ResourceDump, ResourceVersion},
+    base64,
     model::{Secret, SecretValue},
 };
 
@@ -57,26 +58,20 @@ pub(super) fn secret(value: &Secret) -> Any {
             trusted_ca: inline(pem(roots)),
             ..Default::default()
         }),
+        SecretValue::SessionTicketKeys(keys) => Type::SessionTicketKeys(TlsSessionTicketKeys {
+            keys: keys.iter().filter_map(|_| inline("[redacted]".to_owned())).collect(),
+        }),
     };
     any::pack(&ProtoSecret { name: value.name.clone(), r#type: Some(content) })
 }
 
 /// Certificates in PEM (RFC 7468).
 fn pem(certificates: &[CertificateDer<'_>]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for der in certificates {
         out.push_str("-----BEGIN CERTIFICATE-----\n");
         for line in der.chunks(48) {
-            for group in line.chunks(3) {
-                let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or(0));
-                let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-                for digit in 0..4_usize {
-                    // Six bits always index the table.
-                    let at = (bits >> (18 - 6 * digit) & 63) as usize;
-                    out.push(if digit <= group.len() { char::from(DIGITS[at]) } else { '=' });
-                }
-            }
+            out.push_str(&base64::encode(line));
             out.push('\n');
         }
         out.push_str("-----END CERTIFICATE-----\n");
