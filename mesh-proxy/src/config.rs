@@ -33,6 +33,7 @@ pub use docs::supported_fields;
 pub use error::{FieldError, Rejection};
 pub use load::LoadError;
 pub use matcher::{MATCHERS, full_regex, header_matcher, header_matchers, string_matcher};
+pub(crate) use secret::files as secret_files;
 pub use source::Dependency;
 pub use translator::{Translation, Translator};
 

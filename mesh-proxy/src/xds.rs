@@ -14,6 +14,7 @@
 mod control;
 mod core;
 mod files;
+mod secret_files;
 mod sources;
 mod streams;
 

@@ -3,10 +3,13 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use mesh_xds_api::envoy::{
-    config::core::v3::DataSource,
-    extensions::transport_sockets::tls::v3::{
-        CertificateValidationContext, Secret as ProtoSecret, TlsCertificate, TlsSessionTicketKeys, secret::Type,
+use mesh_xds_api::{
+    any::{self, Any},
+    envoy::{
+        config::core::v3::{DataSource, data_source::Specifier},
+        extensions::transport_sockets::tls::v3::{
+            CertificateValidationContext, Secret as ProtoSecret, TlsCertificate, TlsSessionTicketKeys, secret::Type,
+        },
     },
 };
 use rustls::{crypto::aws_lc_rs, sign::CertifiedKey};
@@ -36,6 +39,8 @@ supported! {
     }
     envoy.extensions.transport_sockets.tls.v3.TlsCertificate {
         carried: certificate_chain, private_key;
+        irrelevant: watched_directory = "files of a secret by SDS are watched by name, through any change of the folders \
+            above them; those of a certificate given in place are read once, as by Envoy";
     }
 }
 
@@ -49,6 +54,24 @@ pub(super) fn secret(value: &ProtoSecret) -> Translated<Secret> {
         None => return refuse("one of tls_certificate, validation_context, session_ticket_keys is required"),
     };
     Ok(Secret { name: value.name.clone(), value: content })
+}
+
+/// Files that a secret names.
+pub(crate) fn files(secret: &Any) -> Vec<PathBuf> {
+    let Ok(secret) = any::unpack::<ProtoSecret>(secret) else { return Vec::new() };
+    let sources: Vec<&DataSource> = match &secret.r#type {
+        Some(Type::TlsCertificate(value)) => {
+            [&value.certificate_chain, &value.private_key].into_iter().flatten().collect()
+        }
+        Some(Type::ValidationContext(value)) => [&value.trusted_ca, &value.crl].into_iter().flatten().collect(),
+        Some(Type::SessionTicketKeys(value)) => value.keys.iter().collect(),
+        _ => Vec::new(),
+    };
+    let name = |source: &DataSource| match &source.specifier {
+        Some(Specifier::Filename(name)) => Some(PathBuf::from(name)),
+        _ => None,
+    };
+    sources.into_iter().filter_map(name).collect()
 }
 
 /// A chain and its key. The key must be that of the chain's leaf.

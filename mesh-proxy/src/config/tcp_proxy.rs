@@ -29,7 +29,7 @@ supported! {
             hash_policy, max_downstream_connection_duration, max_downstream_connection_duration_jitter_percentage,
             access_log, access_log_flush_interval, flush_access_log_on_connected, access_log_options, proxy_protocol_tlvs,
             proxy_protocol_tlv_merge_policy, upstream_connect_mode;
-        limited: max_early_data_bytes = "greater than zero, as ON_DOWNSTREAM_DATA needs it; in other modes bytes wait in \
+        irrelevant: max_early_data_bytes = "needed for ON_DOWNSTREAM_DATA; bytes beyond it, and in other modes all, wait in \
             the socket until the host is connected";
     }
     envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster {
@@ -134,9 +134,6 @@ fn hashes_source_ip(policies: &[HashPolicy]) -> Translated<bool> {
 }
 
 fn early_data(value: &ProtoProxy) -> Translated<Option<u32>> {
-    if value.max_early_data_bytes == Some(0) {
-        return refuse_field("max_early_data_bytes", "must be greater than zero");
-    }
     match enumeration(value.upstream_connect_mode, "upstream_connect_mode")? {
         // TLS with the client is always done before a host is connected to.
         UpstreamConnectMode::Immediate | UpstreamConnectMode::OnDownstreamTlsHandshake => Ok(None),

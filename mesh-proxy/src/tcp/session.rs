@@ -94,7 +94,8 @@ impl Session {
         if !io.head().is_empty() {
             return Ok(());
         }
-        let read = io.read_ahead(most as usize);
+        // To see a byte it must be read.
+        let read = io.read_ahead(most.max(1) as usize);
         let idle = self.chain.model.idle_timeout;
         let read = if idle.is_zero() { Ok(read.await) } else { tokio::time::timeout(idle, read).await };
         match read {

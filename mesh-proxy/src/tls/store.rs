@@ -43,8 +43,11 @@ pub trait SecretSource: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct SecretStore {
     slots: Arc<Mutex<HashMap<SecretRef, Arc<Slot>>>>,
-    servers: Arc<Mutex<HashMap<usize, (Weak<ServerTls>, WeakServerTls)>>>,
+    servers: Arc<Mutex<Servers>>,
 }
+
+/// Handles of configurations by their place, while the configuration lives.
+type Servers = HashMap<usize, (Weak<ServerTls>, WeakServerTls)>;
 
 /// Place of one secret.
 #[derive(Debug, Default)]

@@ -1,6 +1,10 @@
 //! The driver of the core: sources, timers, and what is told to workers.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use mesh_xds::client;
 use parking_lot::Mutex;
@@ -11,6 +15,7 @@ use tokio::{
 
 use super::{
     core::{Core, Now, Told},
+    secret_files::SecretFiles,
     sources::Sources,
 };
 use crate::{
@@ -67,6 +72,9 @@ impl ControlHandle {
     }
 }
 
+/// How often the files that secrets name are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// The control side of a proxy. The future does the work, on a tokio runtime, until it is dropped; it never ends by
 /// itself.
 ///
@@ -87,7 +95,16 @@ pub(crate) fn start(
     let (tell_ready, ready) = watch::channel(false);
     let (sender, events) = mpsc::channel(QUEUE);
     let sources = Sources::new(node, ads, core.clone(), secret_sources, sender.clone());
-    let driver = Driver { core: core.clone(), sender, events, sources, publish, tell_ready, tasks: JoinSet::new() };
+    let driver = Driver {
+        core: core.clone(),
+        sender,
+        events,
+        sources,
+        secret_files: SecretFiles::default(),
+        publish,
+        tell_ready,
+        tasks: JoinSet::new(),
+    };
     Ok((ControlHandle { snapshots, ready, core }, driver.run()))
 }
 
@@ -96,6 +113,7 @@ struct Driver {
     sender: mpsc::Sender<Event>,
     events: mpsc::Receiver<Event>,
     sources: Sources,
+    secret_files: SecretFiles,
     publish: watch::Sender<Arc<Snapshot>>,
     tell_ready: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -103,6 +121,8 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.follow_up();
             let deadline = self.core.lock().next_deadline();
@@ -110,6 +130,7 @@ impl Driver {
                 Some(event) = self.events.recv() => self.handle(event),
                 () = sleep_until(deadline) => self.core.lock().tick(Now::read()),
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                _ = look.tick(), if !self.secret_files.is_empty() => self.look_at_files(),
             }
         }
     }
@@ -119,6 +140,7 @@ impl Driver {
         match event {
             Event::Told(told, update) => {
                 let total = told.added.len();
+                self.secret_files.note(&told);
                 let rejections = self.core.lock().told(told, now);
                 for rejection in &rejections {
                     tracing::warn!(%rejection, "configuration refused");
@@ -132,6 +154,17 @@ impl Driver {
             Event::Secret(reference, secret) => self.core.lock().secret(&reference, secret, now),
             Event::Ready => self.core.lock().tick(now),
             Event::Connected(connected) => self.core.lock().set_connected(connected),
+        }
+    }
+
+    /// Reads secrets anew whose files changed.
+    fn look_at_files(&mut self) {
+        let mut core = self.core.lock();
+        self.secret_files.retain(|source, name| core.wants_secret(source, name));
+        for told in self.secret_files.changed() {
+            for rejection in core.told(told, Now::read()) {
+                tracing::warn!(%rejection, "files of a secret not taken; the last good ones stay");
+            }
         }
     }
 

@@ -270,6 +270,11 @@ impl Core {
         self.needs.arrived(type_url, source, raw, value, now);
     }
 
+    /// Whether a secret of this source is in use.
+    pub(crate) fn wants_secret(&self, source: &ConfigSource, name: &str) -> bool {
+        self.needs.is_wanted(&TypeUrl::SECRET, name, source)
+    }
+
     /// A secret of this process.
     pub(crate) fn secret(&mut self, reference: &SecretRef, secret: Arc<Secret>, now: Now) {
         let raw = Raw { name: reference.name.clone(), version: String::new(), any: shown::secret(&secret) };

@@ -268,3 +268,47 @@ async fn follows_files() {
     let snapshot = control.until("another", |snapshot| snapshot.clusters.contains_key("another")).await;
     assert!(!snapshot.clusters.contains_key("one"));
 }
+
+/// A certificate and its key, in PEM.
+fn pair() -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    (CertificateParams::new(vec!["a.test".to_owned()]).unwrap().self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn files_of_a_secret_swap_live() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (first, key) = pair();
+    std::fs::write(path("cert.pem"), &first).unwrap();
+    std::fs::write(path("key.pem"), &key).unwrap();
+    let secret = json!({
+        "@type": TypeUrl::SECRET.as_str(), "name": "own", "tls_certificate": {
+            "certificate_chain": {"filename": path("cert.pem")}, "private_key": {"filename": path("key.pem")}},
+    });
+    std::fs::write(path("sds.yaml"), json!({"resources": [secret]}).to_string()).unwrap();
+    let sds = json!({"name": "own", "sds_config": {"path_config_source": {"path": path("sds.yaml")}}});
+    let context = json!({
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        "common_tls_context": {"tls_certificate_sds_secret_configs": [sds]},
+    });
+    let cluster = json!({"name": "c", "type": "STATIC", "load_assignment": {"cluster_name": "c"},
+        "transport_socket": {"name": "tls", "typed_config": context}});
+    let bootstrap = json!({"node": {"id": "node-1"}, "static_resources": {"clusters": [cluster]}});
+    let control = Control::start(&bootstrap.to_string(), HashMap::new());
+    let shows = |pem: &str| {
+        use rustls_pki_types::{CertificateDer, pem::PemObject};
+        let wanted = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+        control.handle.secrets().iter().any(|secret| {
+            matches!(&secret.value, crate::model::SecretValue::Certificate { chain, .. } if chain[0] == wanted)
+        })
+    };
+    eventually("the first certificate", || shows(&first)).await;
+    let (second, key) = pair();
+    std::fs::write(path("cert.pem"), &second).unwrap();
+    // Long enough for a look: torn, it is not taken.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(shows(&first));
+    std::fs::write(path("key.pem"), &key).unwrap();
+    eventually("the second certificate", || shows(&second)).await;
+}

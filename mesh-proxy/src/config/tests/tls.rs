@@ -88,7 +88,7 @@ fn rules_for_peers() {
         (format!("{{trusted_ca: {roots}, max_verify_depth: 101}}"), "max_verify_depth: must be"),
         (
             format!(
-                "{{trusted_ca: {roots}, match_typed_subject_alt_names: [{{san_type: URI, oid: 1.2, matcher: {{exact: x}}}}]}}"
+                "{{trusted_ca: {roots}, match_typed_subject_alt_names: [{{san_type: URI, oid: '1.2', matcher: {{exact: x}}}}]}}"
             ),
             "match_typed_subject_alt_names[0].oid: an object identifier",
         ),

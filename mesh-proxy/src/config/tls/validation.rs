@@ -34,6 +34,8 @@ supported! {
             verify_certificate_hash, trust_chain_verification, only_verify_leaf_cert_crl, allow_expired_certificate,
             max_verify_depth, suppress_client_ca_list, system_root_certs;
         limited: custom_validator_config = "envoy.tls.cert_validator.spiffe";
+        irrelevant: watched_directory = "files of a secret by SDS are watched by name, through any change of the folders \
+            above them; those of a context given in place are read once, as by Envoy";
     }
     envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.SystemRootCerts {}
     envoy.config.core.v3.TypedExtensionConfig {
