@@ -22,8 +22,16 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, task::LocalSet};
 
 use crate::{
-    access_log::LogSinks, drain::Phase, istio::IstioMetrics, listener::bind::Binder, model::RouteTable, route::Routes,
-    state::Snapshot, stats::Stats, tls::SecretStore, upstream::Upstreams,
+    access_log::LogSinks,
+    drain::Phase,
+    istio::IstioMetrics,
+    listener::bind::Binder,
+    model::{Listener, RouteTable},
+    route::Routes,
+    state::Snapshot,
+    stats::Stats,
+    tls::SecretStore,
+    upstream::Upstreams,
 };
 
 /// How often a draining worker looks whether it is done.
@@ -118,14 +126,38 @@ pub(crate) enum Command {
     #[default]
     Serve,
     /// Connections are told to end; new ones are still taken (`/drain_listeners?graceful`).
-    Drain,
+    Drain {
+        /// Of these listeners.
+        which: Which,
+        /// Then they close: when the drain time is over.
+        close: bool,
+    },
     /// Listeners stop accepting, connections are told to end; the worker goes on.
-    Close,
+    Close {
+        /// These listeners.
+        which: Which,
+    },
     /// No connection is taken; the worker ends when the last one has ended, or at the deadline.
     ShutDown {
         /// When the remaining connections are closed.
         deadline: Instant,
     },
+}
+
+/// Which listeners a command is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// All.
+    #[default]
+    All,
+    /// Those with inbound traffic.
+    Inbound,
+}
+
+impl Which {
+    fn includes(self, listener: &Listener) -> bool {
+        self == Which::All || listener.inbound == Some(true)
+    }
 }
 
 /// One worker as its owner sees it.
@@ -170,6 +202,7 @@ async fn run(
     let context = WorkerContext::new(shared, Upstreams::new(seed), snapshot.clone(), seed);
     let mut listeners = Listeners::new(context.clone());
     apply(&context, &mut listeners, snapshot, &applied);
+    let mut close = None;
     let deadline = loop {
         tokio::select! {
             changed = snapshots.changed() => {
@@ -183,17 +216,21 @@ async fn run(
                 let command = if changed.is_ok() { *commands.borrow_and_update() } else { break Instant::now() };
                 match command {
                     Command::Serve => {}
-                    Command::Drain => listeners.drain(),
-                    Command::Close => {
-                        listeners.stop();
-                        listeners.drain();
+                    Command::Drain { which, close: then } => {
+                        listeners.drain(which);
+                        close = then.then(|| (which, Instant::now() + context.shared.drain_time));
                     }
+                    Command::Close { which } => listeners.close(which),
                     Command::ShutDown { deadline } => break deadline,
                 }
             }
+            which = closing(close) => {
+                close = None;
+                listeners.close(which);
+            }
         }
     };
-    listeners.stop();
+    listeners.stop(Which::All);
     listeners.advance(Phase::Closing);
     while listeners.connections() > 0 && Instant::now() < deadline {
         tokio::time::sleep(DRAIN_POLL).await;
@@ -201,6 +238,17 @@ async fn run(
     listeners.advance(Phase::Ended);
     // One more turn, so that ended connections say goodbye.
     tokio::time::sleep(DRAIN_POLL).await;
+}
+
+/// Waits until draining listeners are to close.
+async fn closing(close: Option<(Which, Instant)>) -> Which {
+    match close {
+        Some((which, at)) => {
+            tokio::time::sleep_until(at.into()).await;
+            which
+        }
+        None => std::future::pending().await,
+    }
 }
 
 fn apply(

@@ -8,7 +8,7 @@ use crate::{
     admin::{AdminState, ClusterStatus, ConfigDump, DrainRequest, ListenerStatus, ServerState},
     model::{Address, Secret},
     stats::Stats,
-    worker::{Command, Shared},
+    worker::{Command, Shared, Which},
     xds::ControlHandle,
 };
 
@@ -67,10 +67,15 @@ impl ProxyHandle {
 
     /// Tells connections to end as they can; listeners go on accepting.
     pub fn drain(&self) {
+        self.begin_draining(Which::All, false);
+    }
+
+    /// What is draining goes on as it began.
+    fn begin_draining(&self, which: Which, close: bool) {
         self.inner.commands.send_if_modified(|command| {
             let serving = *command == Command::Serve;
             if serving {
-                *command = Command::Drain;
+                *command = Command::Drain { which, close };
             }
             serving
         });
@@ -90,7 +95,7 @@ impl ProxyHandle {
 impl AdminState for ProxyHandle {
     fn server_state(&self) -> ServerState {
         match *self.inner.commands.borrow() {
-            Command::ShutDown { .. } | Command::Drain | Command::Close => ServerState::Draining,
+            Command::ShutDown { .. } | Command::Drain { .. } | Command::Close { .. } => ServerState::Draining,
             Command::Serve if *self.inner.live.borrow() => ServerState::Live,
             Command::Serve if *self.inner.control.ready().borrow() => ServerState::Initializing,
             Command::Serve => ServerState::PreInitializing,
@@ -131,10 +136,11 @@ impl AdminState for ProxyHandle {
     }
 
     fn drain_listeners(&self, request: DrainRequest) {
-        if request.graceful || request.skip_exit {
-            self.drain();
+        let which = if request.inbound_only { Which::Inbound } else { Which::All };
+        if request.graceful {
+            self.begin_draining(which, !request.skip_exit);
         } else {
-            self.inner.commands.send_replace(Command::Close);
+            self.inner.commands.send_replace(Command::Close { which });
         }
     }
 

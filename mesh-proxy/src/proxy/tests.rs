@@ -36,6 +36,7 @@ use crate::{
 pub(super) struct Plane {
     pub(super) plane: DataPlane,
     pub(super) stats: Stats,
+    pub(super) commands: Arc<watch::Sender<Command>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     deps: ClusterDeps,
 }
@@ -49,10 +50,11 @@ impl Plane {
         let (snapshots, seen) = watch::channel(first);
         let sinks = LogSinks::new(&stats);
         let shared = Shared::new(stats.clone(), sinks, SecretStore::default(), None, Duration::from_secs(5));
-        let plane = DataPlane::start(1, shared, &seen, Arc::new(watch::channel(Command::Serve).0), 7).unwrap();
+        let commands = Arc::new(watch::channel(Command::Serve).0);
+        let plane = DataPlane::start(1, shared, &seen, commands.clone(), 7).unwrap();
         assert!(plane.applied(1).await);
         assert_eq!(plane.bind_failures(), []);
-        Self { plane, stats, snapshots, deps }
+        Self { plane, stats, commands, snapshots, deps }
     }
 
     /// Replaces the configuration.

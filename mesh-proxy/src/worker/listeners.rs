@@ -16,7 +16,7 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-use super::WorkerContext;
+use super::{Which, WorkerContext};
 use crate::{
     drain::{Drain, Phase},
     listener::{
@@ -70,18 +70,18 @@ pub(super) struct Listeners {
     redirects: Redirects,
     /// Chains whose connections drain.
     draining: Vec<Rc<Drain>>,
-    /// Nothing is accepted any more.
-    stopped: bool,
+    /// Of these listeners nothing is accepted any more.
+    stopped: Option<Which>,
 }
 
 impl Listeners {
     pub(super) fn new(context: Rc<WorkerContext>) -> Self {
-        Self { context, entries: HashMap::new(), redirects: Redirects::default(), draining: Vec::new(), stopped: false }
+        Self { context, entries: HashMap::new(), redirects: Redirects::default(), draining: Vec::new(), stopped: None }
     }
 
     /// Takes over a snapshot.
     pub(super) fn update(&mut self, snapshot: &Arc<Snapshot>) {
-        if self.stopped {
+        if self.stopped == Some(Which::All) {
             return;
         }
         self.draining.retain(|drain| drain.watchers() > 0);
@@ -124,10 +124,14 @@ impl Listeners {
         }
     }
 
+    fn is_stopped(&self, model: &Listener) -> bool {
+        self.stopped.is_some_and(|which| which.includes(model))
+    }
+
     /// Opens the sockets of a listener. A failure is noted, and the listener waits for its next change.
     fn open(&mut self, name: &Arc<str>, model: &Arc<Listener>, active: Rc<ActiveListener>) {
         let current = Rc::new(RefCell::new(active));
-        let sockets = if model.bind_to_port {
+        let sockets = if model.bind_to_port && !self.is_stopped(model) {
             match self.bind(model, &current) {
                 Ok(sockets) => Some(sockets),
                 Err(e) => {
@@ -181,20 +185,36 @@ impl Listeners {
     }
 
     /// Tells connections to end as they can; listeners go on.
-    pub(super) fn drain(&mut self) {
-        self.advance(Phase::Draining);
-    }
-
-    /// Closes all sockets.
-    pub(super) fn stop(&mut self) {
-        self.stopped = true;
-        for entry in self.entries.values_mut() {
-            entry._sockets = None;
+    pub(super) fn drain(&mut self, which: Which) {
+        for entry in self.entries.values().filter(|entry| which.includes(&entry.model)) {
             for chain in entry.current.borrow().all_chains() {
-                self.draining.push(chain.drain.clone());
+                chain.drain.advance(Phase::Draining);
             }
         }
-        self.redirects.borrow_mut().clear();
+    }
+
+    /// Closes sockets, and tells connections to end as they can.
+    pub(super) fn close(&mut self, which: Which) {
+        self.stop(which);
+        self.drain(which);
+    }
+
+    /// Closes sockets, also those of listeners to come.
+    pub(super) fn stop(&mut self, which: Which) {
+        if self.stopped != Some(Which::All) {
+            self.stopped = Some(which);
+        }
+        for entry in self.entries.values_mut().filter(|entry| which.includes(&entry.model)) {
+            entry._sockets = None;
+            if which == Which::All {
+                for chain in entry.current.borrow().all_chains() {
+                    self.draining.push(chain.drain.clone());
+                }
+            }
+        }
+        if which == Which::All {
+            self.redirects.borrow_mut().clear();
+        }
     }
 
     /// Moves all connections on to `phase`.

@@ -11,6 +11,7 @@ use crate::{
         TransportProtocol,
     },
     testing,
+    worker::{Command, Which},
 };
 
 fn direct(body: &'static str) -> Action {
@@ -155,13 +156,44 @@ async fn a_removed_listener_stops_accepting() {
     let plane = Plane::start(vec![routing(direct("one"))], vec![]).await;
     let address = plane.address("l");
     plane.update(vec![], vec![]).await;
-    for _ in 0..100 {
+    assert!(refuses(address).await, "still accepting");
+}
+
+async fn refuses(address: std::net::SocketAddr) -> bool {
+    for _ in 0..200 {
         if tokio::net::TcpStream::connect(address).await.is_err() {
-            return;
+            return true;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("still accepting");
+    false
+}
+
+#[tokio::test]
+async fn only_inbound_listeners_are_drained_and_closed() {
+    let named = |name: &str, inbound| {
+        let mut listener = testing::listener(name, vec![testing::chain(http("x"))]);
+        listener.inbound = Some(inbound);
+        listener
+    };
+    async fn is_told_to_close(client: &mut tokio::net::TcpStream) -> bool {
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        read_until(client, "x").await.contains("connection: close\r\n")
+    }
+    let plane = Plane::start(vec![named("in", true), named("out", false)], vec![]).await;
+    let (mut inside, mut outside) = (plane.connect("in").await, plane.connect("out").await);
+    assert!(!is_told_to_close(&mut inside).await && !is_told_to_close(&mut outside).await);
+    plane.commands.send_replace(Command::Drain { which: Which::Inbound, close: false });
+    let mut tries = 0;
+    while !is_told_to_close(&mut inside).await {
+        tries += 1;
+        assert!(tries < 1000, "never told");
+    }
+    assert!(!is_told_to_close(&mut outside).await);
+    let (inbound, outbound) = (plane.address("in"), plane.address("out"));
+    plane.commands.send_replace(Command::Close { which: Which::Inbound });
+    assert!(refuses(inbound).await, "still accepting");
+    assert!(tokio::net::TcpStream::connect(outbound).await.is_ok());
 }
 
 #[tokio::test]
