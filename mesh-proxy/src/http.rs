@@ -6,7 +6,7 @@ mod connect;
 mod connection;
 mod continue_gate;
 mod download;
-mod edits;
+pub(crate) mod edits;
 mod failure;
 mod filters;
 mod guard;

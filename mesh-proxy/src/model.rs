@@ -43,7 +43,7 @@ pub use route::{
     RuntimeFraction, TemplateError, UriTemplate, VirtualHost, WeightedCluster, WeightedClusters,
 };
 pub use socket::{SocketOption, SocketSetting, SocketSettings, SocketState};
-pub use tcp_proxy::{TcpLogTimes, TcpProxy, TlvMerge};
+pub use tcp_proxy::{TcpLogTimes, TcpProxy, TcpTunnel, TlvMerge};
 pub use tls::{
     CertificateSource, ClientTls, ConfigSource, KeyLogFile, PeerRules, Resumption, SanMatcher, SanType, Secret,
     SecretRef, SecretValue, ServerTls, SessionTicketKey, SessionTickets, TlsCommon, TlsVersion, ValidationSource,

@@ -2,6 +2,7 @@
 
 pub(crate) mod copy;
 mod session;
+mod tunnel;
 
 use std::{rc::Rc, sync::Arc};
 

@@ -136,6 +136,7 @@ pub(crate) fn tcp(cluster: &str) -> TcpProxy {
         early_data: None,
         tlvs: vec![],
         tlv_merge: TlvMerge::AddIfAbsent,
+        tunnel: None,
         access_log: vec![],
         log_times: TcpLogTimes::default(),
     }

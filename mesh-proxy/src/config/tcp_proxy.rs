@@ -5,7 +5,8 @@ use std::time::Duration;
 use mesh_xds_api::envoy::{
     config::core::v3::{BackoffStrategy, TlvEntry},
     extensions::filters::network::tcp_proxy::v3::{
-        ProxyProtocolTlvMergePolicy, TcpProxy as ProtoProxy, UpstreamConnectMode, tcp_proxy::ClusterSpecifier,
+        ProxyProtocolTlvMergePolicy, TcpProxy as ProtoProxy, UpstreamConnectMode,
+        tcp_proxy::{ClusterSpecifier, TunnelingConfig},
     },
     r#type::v3::{HashPolicy, hash_policy::PolicySpecifier},
 };
@@ -14,10 +15,12 @@ use super::{
     access_log::access_logs,
     error::{At as _, Translated, refuse, refuse_field},
     listener::tlv_kind,
+    route::added_headers,
     value::{duration_or, enumeration, nonzero_duration, optional_duration, positive_duration_or, present, required},
 };
 use crate::{
-    model::{TcpLogTimes, TcpProxy, Tlv, TlvMerge},
+    access_log::{Formatter, Missing},
+    model::{TcpLogTimes, TcpProxy, TcpTunnel, Tlv, TlvMerge},
     supported,
 };
 
@@ -28,7 +31,7 @@ supported! {
         carried: stat_prefix, cluster, weighted_clusters, idle_timeout, max_connect_attempts, backoff_options,
             hash_policy, max_downstream_connection_duration, max_downstream_connection_duration_jitter_percentage,
             access_log, access_log_flush_interval, flush_access_log_on_connected, access_log_options, proxy_protocol_tlvs,
-            proxy_protocol_tlv_merge_policy, upstream_connect_mode;
+            proxy_protocol_tlv_merge_policy, upstream_connect_mode, tunneling_config;
         irrelevant: max_early_data_bytes = "needed for ON_DOWNSTREAM_DATA; bytes beyond it, and in other modes all, wait in \
             the socket until the host is connected";
     }
@@ -40,6 +43,10 @@ supported! {
     }
     envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions {
         carried: access_log_flush_interval, flush_access_log_on_connected, flush_access_log_on_start;
+    }
+    envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig {
+        carried: hostname, headers_to_add;
+        limited: use_post = "false: the tunnel is asked for with CONNECT";
     }
     envoy.config.core.v3.BackoffStrategy {
         carried: base_interval, max_interval;
@@ -81,6 +88,7 @@ pub(super) fn tcp_proxy(value: &ProtoProxy) -> Translated<TcpProxy> {
             ProxyProtocolTlvMergePolicy::OverwriteByTypeIfExistsOrAdd => TlvMerge::Overwrite,
             ProxyProtocolTlvMergePolicy::AppendIfExistsOrAdd => TlvMerge::Append,
         },
+        tunnel: value.tunneling_config.as_ref().map(tunnel).transpose().at("tunneling_config")?,
         access_log: access_logs(&value.access_log, "access_log")?,
         log_times: log_times(value)?,
     })
@@ -141,6 +149,15 @@ fn early_data(value: &ProtoProxy) -> Translated<Option<u32>> {
             Ok(Some(*present(value.max_early_data_bytes.as_ref(), "max_early_data_bytes")?))
         }
     }
+}
+
+fn tunnel(value: &TunnelingConfig) -> Translated<TcpTunnel> {
+    if value.use_post {
+        return refuse_field("use_post", "only false is carried");
+    }
+    let hostname = required(&value.hostname, "hostname")?.to_owned();
+    Formatter::compile(&hostname, Missing::Empty).or_else(|error| refuse_field("hostname", error.to_string()))?;
+    Ok(TcpTunnel { hostname, headers: added_headers(&value.headers_to_add, "headers_to_add")? })
 }
 
 /// TLVs with fixed values.

@@ -13,7 +13,7 @@ use crate::{
 pub(super) type Levels<'a> = SmallVec<[&'a HeaderEdits; 4]>;
 
 /// Values to set, worked out before the headers they may quote are changed.
-pub(super) type Values<'a> = SmallVec<[(&'a HeaderEdit, HeaderValue); 8]>;
+pub(crate) type Values<'a> = SmallVec<[(&'a HeaderEdit, HeaderValue); 8]>;
 
 /// Removes headers: that comes before [`values`] are worked out, so that a value cannot quote what was removed.
 pub(super) fn remove(headers: &mut HeaderMap, names: &[http::HeaderName]) {
@@ -23,7 +23,7 @@ pub(super) fn remove(headers: &mut HeaderMap, names: &[http::HeaderName]) {
 }
 
 /// The values of edits.
-pub(super) fn values<'a>(
+pub(crate) fn values<'a>(
     edits: impl IntoIterator<Item = &'a HeaderEdit>,
     cx: &LogContext<'_>,
     worker: &WorkerContext,
@@ -39,7 +39,7 @@ pub(super) fn values<'a>(
 }
 
 /// Sets them.
-pub(super) fn set(headers: &mut HeaderMap, values: Values<'_>) {
+pub(crate) fn set(headers: &mut HeaderMap, values: Values<'_>) {
     for (edit, value) in values {
         match edit.append {
             AppendAction::AppendIfExistsOrAdd => {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{AccessLogConfig, Tlv};
+use super::{AccessLogConfig, HeaderEdit, Tlv};
 
 /// `filters.network.tcp_proxy.v3.TcpProxy`.
 #[derive(Clone, Debug)]
@@ -30,10 +30,21 @@ pub struct TcpProxy {
     pub tlvs: Vec<Tlv>,
     /// What becomes of them where the client sent such a TLV too.
     pub tlv_merge: TlvMerge,
+    /// Connections go through a tunnel that the host is asked for; `None` = to the host itself.
+    pub tunnel: Option<TcpTunnel>,
     /// Access logs.
     pub access_log: Vec<AccessLogConfig>,
     /// When lines are written beside the one at the end.
     pub log_times: TcpLogTimes,
+}
+
+/// `TcpProxy.TunnelingConfig`: a `CONNECT` request to the host, in the protocol of its cluster.
+#[derive(Clone, Debug)]
+pub struct TcpTunnel {
+    /// Authority that is asked for, such as `example.com:443`; may hold command operators.
+    pub hostname: String,
+    /// Headers of the request.
+    pub headers: Vec<HeaderEdit>,
 }
 
 /// `ProxyProtocolTlvMergePolicy`.

@@ -7,9 +7,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::io::{AsyncRead, AsyncWrite};
+
 use super::{
     TcpChain,
     copy::{self, Ended, Moved},
+    tunnel::Tunnel,
 };
 use crate::{
     access_log::LogContext,
@@ -35,6 +38,12 @@ pub(super) struct Session {
 struct Counts {
     received: Cell<u64>,
     sent: Cell<u64>,
+}
+
+/// Where a connection goes on.
+enum Upstream {
+    Host(Box<UpstreamStream>),
+    Tunnel(Box<Tunnel>),
 }
 
 /// Nothing more is to be done for a connection; its facts say why.
@@ -85,7 +94,13 @@ impl Session {
         self.info.cluster_metadata = Some(config.metadata.clone());
         let upstream = self.connect(&cluster).await?;
         self.note_opened();
-        self.copy(io, upstream).await;
+        match upstream {
+            Upstream::Host(stream) => self.copy(io, *stream).await,
+            Upstream::Tunnel(tunnel) => {
+                let _place = tunnel.body;
+                self.copy(io, tunnel.io).await;
+            }
+        }
         Ok(())
     }
 
@@ -110,7 +125,7 @@ impl Session {
     }
 
     /// Connects to a host, as often as the configuration allows.
-    async fn connect(&mut self, cluster: &Rc<LocalCluster>) -> Result<UpstreamStream, Over> {
+    async fn connect(&mut self, cluster: &Rc<LocalCluster>) -> Result<Upstream, Over> {
         let chain = self.chain.clone();
         let behalf = chain.on_behalf(&self.info.connection);
         let hash = chain.model.hash_source_ip.then(|| source_hash(&self.info.connection));
@@ -124,16 +139,14 @@ impl Session {
                 return Err(self.fail(ResponseFlags::NO_HEALTHY_UPSTREAM, "no_healthy_upstream"));
             };
             self.note_host(&host);
-            match cluster.tcp(&host, Some(&behalf)).await {
-                Ok((upstream, info)) => {
+            match self.open(cluster, &host, &behalf).await {
+                Ok(upstream) => {
                     cluster.report(&host, Outcome::Connected, chain.worker.random());
-                    self.info.upstream_tls = info.tls;
-                    self.info.upstream_local = info.local;
                     return Ok(upstream);
                 }
                 Err(e) => {
                     cluster.report(&host, Outcome::ConnectFailed, chain.worker.random());
-                    self.info.upstream_failure = Some(e.to_string().into());
+                    self.info.upstream_failure = Some(e.into());
                     self.info.flags.insert(ResponseFlags::UPSTREAM_CONNECTION_FAILURE);
                 }
             }
@@ -142,12 +155,32 @@ impl Session {
         Err(Over)
     }
 
+    /// A connection to the host, or through it; or why there is none, in words.
+    async fn open(
+        &mut self,
+        cluster: &Rc<LocalCluster>,
+        host: &Arc<Host>,
+        behalf: &OnBehalf,
+    ) -> Result<Upstream, String> {
+        let chain = self.chain.clone();
+        let Some(config) = &chain.model.tunnel else {
+            let (stream, info) = cluster.tcp(host, Some(behalf)).await.map_err(|error| error.to_string())?;
+            self.info.upstream_tls = info.tls;
+            self.info.upstream_local = info.local;
+            return Ok(Upstream::Host(Box::new(stream)));
+        };
+        let tunnel = chain.tunnel(config, cluster, host, &self.info).await.map_err(|error| error.to_string())?;
+        self.info.upstream_tls = tunnel.info.tls.clone();
+        self.info.upstream_local = tunnel.info.local;
+        Ok(Upstream::Tunnel(Box::new(tunnel)))
+    }
+
     fn note_host(&mut self, host: &Arc<Host>) {
         self.info.upstream_host = Some(host.name.clone());
         self.info.upstream_metadata = Some(host.metadata.clone());
     }
 
-    async fn copy(&mut self, io: ServerIo, upstream: UpstreamStream) {
+    async fn copy(&mut self, io: ServerIo, upstream: impl AsyncRead + AsyncWrite) {
         let chain = self.chain.clone();
         let (stats, counts) = (&chain.stats, self.counts.clone());
         let idle = (!chain.model.idle_timeout.is_zero()).then_some(chain.model.idle_timeout);

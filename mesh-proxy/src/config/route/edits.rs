@@ -58,7 +58,7 @@ pub(super) fn edits(message: &impl Edits) -> Translated<HeaderEdits> {
     })
 }
 
-/// Header edits of a list.
+/// Headers to add.
 pub(in crate::config) fn added(values: &[HeaderValueOption], field: &str) -> Translated<Vec<HeaderEdit>> {
     values.iter().enumerate().map(|(i, value)| edit(value).at(format_args!("{field}[{i}]"))).collect()
 }

@@ -187,7 +187,10 @@ fn tcp_proxies_refused() {
         ("proxy_protocol_tlvs: [{type: 1}]", "proxy_protocol_tlvs[0].value: is required"),
         ("access_log_flush_interval: 0.0001s", "access_log_flush_interval: must be a millisecond"),
         ("access_log_flush_interval: 1s, access_log_options: {}", "access_log_options: and the older"),
-        ("tunneling_config: {hostname: h}", "tunneling_config: is not carried"),
+        ("tunneling_config: {}", "tunneling_config.hostname: is required"),
+        ("tunneling_config: {hostname: '%X%'}", "tunneling_config.hostname: "),
+        ("tunneling_config: {hostname: h, use_post: true}", "tunneling_config.use_post: only false"),
+        ("tunneling_config: {hostname: h, post_path: /x}", "tunneling_config.post_path: is not carried"),
         ("metadata_match: {}", "metadata_match: is not carried"),
         ("downstream_idle_timeout: 1s", "downstream_idle_timeout: is not carried"),
     ] {

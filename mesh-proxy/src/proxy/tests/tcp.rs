@@ -264,3 +264,83 @@ async fn tlvs_are_in_the_log_of_the_connection() {
     drop(listener.accept().await.unwrap());
     assert_eq!(lines(&path, 1).await, ["hello 192.0.2.1:7"]);
 }
+
+#[tokio::test]
+async fn a_tunnel_is_asked_for() {
+    use crate::model::{AppendAction, HeaderEdit, HeaderValueFormat, TcpTunnel};
+    let front = || {
+        proxy(|proxy| {
+            let name = http::HeaderName::from_static("x-from");
+            let value = HeaderValueFormat::Format("%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%".into());
+            let edit = HeaderEdit { name, value, append: AppendAction::AppendIfExistsOrAdd, keep_empty: false };
+            proxy.tunnel = Some(TcpTunnel { hostname: "far.example:443".into(), headers: vec![edit] });
+        })
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let plane = Plane::start(vec![front()], vec![cluster(&[listener.local_addr().unwrap()])]).await;
+    for (status, expected) in [("200 OK", "cba"), ("403 Forbidden", "")] {
+        let serve = async {
+            let (mut host, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(host.read_u8().await.unwrap());
+            }
+            let head = String::from_utf8(head).unwrap();
+            assert!(head.starts_with("CONNECT far.example:443 HTTP/1.1\r\n"), "{head}");
+            assert!(head.contains("host: far.example:443\r\n") && head.contains("x-from: 127.0.0.1\r\n"), "{head}");
+            host.write_all(format!("HTTP/1.1 {status}\r\n\r\n").as_bytes()).await.unwrap();
+            if status == "200 OK" {
+                let mut got = [0; 3];
+                host.read_exact(&mut got).await.unwrap();
+                got.reverse();
+                host.write_all(&got).await.unwrap();
+            }
+        };
+        let client = plane.connect("l").await;
+        let (answer, ()) = tokio::join!(raw(client, "abc"), serve);
+        assert_eq!(answer, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_over_http2() {
+    use crate::model::{HttpProtocol, TcpTunnel};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = testing::cluster("c", &[listener.local_addr().unwrap()], HttpProtocol::Http2);
+    let front = proxy(|proxy| proxy.tunnel = Some(TcpTunnel { hostname: "far.example:443".into(), headers: vec![] }));
+    let plane = Plane::start(vec![front], vec![host]).await;
+    let serve = async {
+        let (socket, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(socket).await.unwrap();
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        assert_eq!(request.method(), http::Method::CONNECT);
+        assert_eq!(request.uri().to_string(), "far.example:443");
+        let mut send = respond.send_response(http::Response::new(()), false).unwrap();
+        let mut body = request.into_body();
+        let carry = async {
+            let got = body.data().await.unwrap().unwrap();
+            assert_eq!(&got[..], b"abc");
+            send.send_data("cba".into(), true).unwrap();
+        };
+        let drive = async { while connection.accept().await.is_some() {} };
+        tokio::pin!(drive);
+        tokio::select! {
+            () = carry => {}
+            () = &mut drive => panic!("ended early"),
+        }
+        drive.await;
+    };
+    let client = async {
+        let mut client = plane.connect("l").await;
+        client.write_all(b"abc").await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = tokio::select! {
+        answer = client => answer,
+        () = serve => panic!("the host ended early"),
+    };
+    assert_eq!(answer, "cba");
+}
