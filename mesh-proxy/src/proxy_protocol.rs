@@ -2,7 +2,8 @@
 //!
 //! Source: HAProxy's `proxy-protocol.txt`; where it leaves a choice, what Envoy does: a header of version 2 that speaks
 //! for a client (`PROXY`) must have IP addresses, `UNSPEC` and Unix sockets are refused, and `LOCAL` (version 2) and
-//! `UNKNOWN` (version 1) leave the connection its own addresses. Beyond Envoy, a CRC32c that is there must be right.
+//! `UNKNOWN` (version 1) leave the connection its own addresses. Addresses must be those of one host each. Beyond Envoy, a
+//! CRC32c that is there must be right.
 
 mod crc32c;
 #[cfg(test)]
@@ -10,7 +11,7 @@ mod tests;
 mod v1;
 mod v2;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
@@ -66,12 +67,26 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
         let n = bytes.len().min(signature.len());
         (bytes[..n] == signature[..n]).then_some(n == signature.len())
     };
-    match (starts(v2::SIGNATURE), starts(v1::SIGNATURE)) {
+    let parsed = match (starts(v2::SIGNATURE), starts(v1::SIGNATURE)) {
         (Some(true), _) => v2::parse(bytes),
         (_, Some(true)) => v1::parse(bytes),
         (None, None) => Parsed::Absent,
         _ => Parsed::More,
+    };
+    match parsed {
+        Parsed::Header(Header { version, addresses: Some((source, destination)), .. })
+            if !is_unicast(source) || !is_unicast(destination) =>
+        {
+            Parsed::Bad(version, "an address is not that of one host")
+        }
+        parsed => parsed,
     }
+}
+
+fn is_unicast(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    let broadcast = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast());
+    !(broadcast || ip.is_unspecified() || ip.is_multicast())
 }
 
 /// A header for a connection on behalf of `addresses` (source, destination), or of nobody. TLVs are of version 2 only.

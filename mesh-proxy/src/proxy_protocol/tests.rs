@@ -7,7 +7,7 @@ use super::{
     ProxyProtocolVersion::{V1, V2},
     Tlv,
     crc32c::crc32c,
-    encode, parse,
+    encode, is_unicast, parse,
     v2::SIGNATURE,
 };
 
@@ -31,7 +31,7 @@ fn version_1() {
     let length = line.len() - 3;
     let addresses = addresses("192.0.2.1:1000", "192.0.2.2:80");
     assert_eq!(parse(line), Parsed::Header(Header { length, version: V1, addresses, tlvs: vec![] }));
-    for unknown in [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"] {
+    for unknown in [&b"PROXY UNKNOWN\r\n"[..], b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", b"PROXY UNKNOWN \xff\r\n"] {
         assert!(matches!(parse(unknown), Parsed::Header(h) if h.length == unknown.len() && h.addresses.is_none()));
     }
     for bad in [
@@ -42,6 +42,9 @@ fn version_1() {
         b"PROXY TCP4 1.1.1.1 1.1.1.1 1 70000\r\n",
         b"PROXY TCP4 1.1.1.1 1.1.1.1 1 2 3\r\n",
         b"PROXY UNIX /a /b\r\n",
+        b"PROXY TCP4 224.0.0.1 1.1.1.1 1 2\r\n",
+        b"PROXY TCP4 1.1.1.1 255.255.255.255 1 2\r\n",
+        b"PROXY TCP6 ::1 :: 1 2\r\n",
     ] {
         assert!(matches!(parse(bad), Parsed::Bad(V1, _)), "{bad:?}");
     }
@@ -103,7 +106,8 @@ fn pair() -> impl Strategy<Value = Option<(SocketAddr, SocketAddr)>> {
     let v4 = (any::<[u8; 4]>(), any::<[u8; 4]>()).prop_map(|(a, b)| (IpAddr::from(a), IpAddr::from(b)));
     let v6 = (any::<[u8; 16]>(), any::<[u8; 16]>()).prop_map(|(a, b)| (IpAddr::from(a), IpAddr::from(b)));
     let both = (prop_oneof![v4, v6], any::<u16>(), any::<u16>())
-        .prop_map(|((a, b), p, q)| (SocketAddr::new(a, p), SocketAddr::new(b, q)));
+        .prop_map(|((a, b), p, q)| (SocketAddr::new(a, p), SocketAddr::new(b, q)))
+        .prop_filter("of one host each", |(a, b)| is_unicast(*a) && is_unicast(*b));
     prop::option::of(both)
 }
 

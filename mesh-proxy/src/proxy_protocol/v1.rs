@@ -23,12 +23,13 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
 /// What follows the signature; the outer `None` is a malformed line.
 #[allow(clippy::option_option, reason = "no addresses is a valid answer, and differs from a bad line")]
 fn addresses(line: &[u8]) -> Option<Option<(SocketAddr, SocketAddr)>> {
-    let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    let family = words.next()?;
-    if family == "UNKNOWN" {
+    let line = line.trim_ascii_end();
+    if line == b"UNKNOWN" || line.starts_with(b"UNKNOWN ") {
         // Whatever follows is to be ignored.
         return Some(None);
     }
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let family = words.next()?;
     let source: IpAddr = words.next()?.parse().ok()?;
     let destination: IpAddr = words.next()?.parse().ok()?;
     let (source_port, destination_port) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);

@@ -147,7 +147,7 @@ fn roots_by_trust_domain() {
             ".typed_config.trust_domains[1].name: is there twice",
         ),
         (
-            format!("trust_domains: [{{name: a}}]"),
+            "trust_domains: [{name: a}]".to_owned(),
             String::new(),
             ".typed_config.trust_domains[0].trust_bundle: is required",
         ),
