@@ -12,8 +12,8 @@ use crate::{
         Codec, Endpoint, EscapedSlashes, FilterChain, FilterChainMatch, Forward, HealthStatus, HostRewrite,
         Http1Options, Http2Limits, HttpConnectionManager, HttpProtocol, LbPolicy, Listener, Locality,
         LocalityEndpoints, Metadata, PathMatch, PathRewrite, PoolOptions, RetryOn, RetryPolicy, Route, RouteMatch,
-        RouteSource, RouteTable, ServerHeader, StripPort, TcpLogTimes, TcpProxy, TerminalFilter, TlvMerge,
-        Underscores, UpstreamSocket, VirtualHost,
+        RouteSource, RouteTable, ServerHeader, StripPort, TcpLogTimes, TcpProxy, TerminalFilter, TlvMerge, Underscores,
+        UpstreamSocket, VirtualHost,
     },
     state::Snapshot,
 };

@@ -119,4 +119,3 @@ mod tests {
         assert!(headers.is_empty());
     }
 }
-
