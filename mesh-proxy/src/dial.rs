@@ -25,6 +25,7 @@ use crate::{
     cluster::{BreakerPermit, ClusterHandle, Host, Overflow},
     filter::TlsInfo,
     model::{Address, Cluster},
+    rt::ReadAhead,
     tls::{TlsError, client_info, failure_text},
 };
 
@@ -61,7 +62,7 @@ pub enum ConnectError {
     Overflow(#[from] Overflow),
     /// The HTTP handshake failed.
     #[error("HTTP handshake: {0}")]
-    Http(#[source] Arc<hyper::Error>),
+    Http(#[source] Arc<dyn std::error::Error + Send + Sync>),
     /// The pool went away while the request waited.
     #[error("the connection pool was closed")]
     PoolClosed,
@@ -147,7 +148,7 @@ async fn establish(
     let (Some(tls), Some(built)) = (tls, built) else { return Ok((Io::Plain(socket), info)) };
     let name = tls.server_name(&host.hostname);
     let rustls = built.rustls(addresses.map(|(own, _)| own.ip()), addresses.map(|(_, host)| host.ip()));
-    match TlsConnector::from(rustls).connect(name, socket).await {
+    match TlsConnector::from(rustls).connect(name, ReadAhead::new(socket)).await {
         Ok(stream) => {
             let connection = stream.get_ref().1;
             if let Some(stats) = cluster.tls_stats() {

@@ -43,6 +43,7 @@ pub mod model;
 mod proxy;
 mod proxy_protocol;
 pub mod route;
+mod rt;
 pub mod state;
 pub mod stats;
 mod tcp;

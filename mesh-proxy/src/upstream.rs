@@ -9,8 +9,10 @@
 //!
 //! Nothing here crosses threads. A request that finds an open connection takes it without waiting or allocating.
 
+mod body;
 mod connection;
 mod error;
+mod http2;
 mod local;
 mod pool;
 mod sender;
@@ -18,6 +20,7 @@ mod sender;
 mod tests;
 #[cfg(test)]
 mod tls_tests;
+mod tunnel;
 
 use std::{
     cell::RefCell,
@@ -27,9 +30,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use body::UpstreamBody;
 pub(crate) use error::{SendError, SendErrorKind};
 pub(crate) use local::{LocalCluster, RequestPermit};
-pub(crate) use sender::{HttpSender, UpstreamBody};
+pub(crate) use sender::HttpSender;
+pub(crate) use tunnel::HostTunnel;
 
 pub(crate) use crate::dial::UpstreamStream;
 

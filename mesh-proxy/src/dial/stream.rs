@@ -12,7 +12,10 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::cluster::{BreakerPermit, ClusterHandle, Host};
+use crate::{
+    cluster::{BreakerPermit, ClusterHandle, Host},
+    rt::{BareSocket, ReadAhead},
+};
 
 /// A connection to a host. Counts as open until it is dropped.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ impl UpstreamStream {
 #[derive(Debug)]
 pub(super) enum Io {
     Plain(Socket),
-    Tls(Box<TlsStream<Socket>>),
+    Tls(Box<TlsStream<ReadAhead<Socket>>>),
 }
 
 #[derive(Debug)]
@@ -100,6 +103,23 @@ impl AsyncWrite for Socket {
             Socket::Tcp(s) => Pin::new(s).poll_shutdown(cx),
             Socket::Unix(s) => Pin::new(s).poll_shutdown(cx),
         }
+    }
+}
+
+impl BareSocket for UpstreamStream {
+    fn socket(&self) -> Option<&TcpStream> {
+        match &self.io {
+            Io::Plain(Socket::Tcp(socket)) => Some(socket),
+            _ => None,
+        }
+    }
+
+    fn note_read(&self, n: usize) {
+        self.open.cluster.stats().upstream_cx_rx_bytes_total.add(n as u64);
+    }
+
+    fn note_written(&self, n: usize) {
+        self.open.cluster.stats().upstream_cx_tx_bytes_total.add(n as u64);
     }
 }
 

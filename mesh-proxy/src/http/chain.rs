@@ -16,8 +16,10 @@ pub(crate) struct HttpChain {
     pub(super) model: Arc<HttpConnectionManager>,
     pub(super) worker: Rc<WorkerContext>,
     pub(super) stats: HttpStats,
-    /// Someone looks at headers after they went upstream: filters, logs, metrics.
-    pub(super) keeps_headers: bool,
+    /// Someone looks at the request's headers after they went upstream, whatever its route.
+    pub(super) keeps_request: bool,
+    /// Logs look at the response's headers after they went to the client.
+    pub(super) keeps_response: bool,
     /// Request bytes kept for retries.
     pub(super) buffer_limit: usize,
     routes: RefCell<Option<Arc<Routes>>>,
@@ -30,7 +32,11 @@ impl HttpChain {
     /// For `model`, with the routes of the worker's present snapshot.
     pub(crate) fn new(model: Arc<HttpConnectionManager>, buffer_limit: u32, worker: &Rc<WorkerContext>) -> Rc<Self> {
         let logs = worker.access_logs(&model.access_log);
-        let keeps_headers = !logs.is_empty() || !model.filters.is_empty() || worker.istio.is_some();
+        let keeps_response = !logs.is_empty();
+        let keeps_request = keeps_response
+            || !model.filters.is_empty()
+            || model.always_set_request_id_in_response
+            || model.local_replies.is_some();
         let routes = match &model.routes {
             RouteSource::Inline(table) => Some(worker.compiled_routes(table)),
             RouteSource::Rds { name, .. } => worker.snapshot().routes.get(name.as_str()).cloned(),
@@ -38,7 +44,8 @@ impl HttpChain {
         Rc::new(Self {
             stats: HttpStats::new(&worker.stats, &model.stat_prefix),
             worker: worker.clone(),
-            keeps_headers,
+            keeps_request,
+            keeps_response,
             buffer_limit: buffer_limit as usize,
             routes: RefCell::new(routes),
             logs,
@@ -75,19 +82,20 @@ impl HttpChain {
 
     /// Writes the access logs and metrics of a stream that is over.
     pub(super) fn log(&self, stream: &Stream) {
-        if self.logs.is_empty() && self.worker.istio.is_none() {
-            return;
+        if !self.logs.is_empty() {
+            let context = LogContext {
+                info: &stream.info,
+                request: Some(view(&stream.request)),
+                response: stream.response.as_deref(),
+                trailers: stream.trailers.as_deref(),
+            };
+            for log in &self.logs {
+                log.log(&context);
+            }
         }
-        let context = LogContext {
-            info: &stream.info,
-            request: Some(view(&stream.request)),
-            response: stream.response.as_ref(),
-            trailers: stream.trailers.as_ref(),
-        };
-        for log in &self.logs {
-            log.log(&context);
-        }
-        if let Some(istio) = &self.worker.istio {
+        if let Some(istio) = &self.worker.istio
+            && stream.info.connection.inbound.is_some()
+        {
             istio.record_http(&stream.info, &view(&stream.request));
         }
     }

@@ -1,7 +1,7 @@
 //! `CONNECT` that ends here (`connect_config`): its bytes go to a host of the cluster as they are. HBONE is this over HTTP/2
 //! with mutual TLS.
 
-use std::{rc::Rc, time::Instant};
+use std::{pin::pin, rc::Rc, time::Instant};
 
 use super::{
     failure::Failed,
@@ -34,17 +34,18 @@ pub(super) async fn terminate(
     let random = stream.chain.worker.random();
     let now = Instant::now();
     let behalf = OnBehalf::of(&stream.connection.info);
-    let failed = match watch(cluster.tcp(&host, Some(&behalf)), limits, stream.info.timings.start, now, None).await {
-        Ok(Ok((upstream, info))) => {
-            cluster.report(&host, Outcome::Connected, random);
-            stream.info.upstream_tls = info.tls;
-            stream.info.upstream_local = info.local;
-            stream.info.details = Some("via_upstream".into());
-            return Reply::Connected(Box::default(), Box::new(Tunnel::direct(upgrade, upstream, limits.idle)));
-        }
-        Ok(Err(e)) => Failed::from(e),
-        Err(which) => Failed::Expired(which),
-    };
+    let failed =
+        match watch(pin!(cluster.tcp(&host, Some(&behalf))), limits, stream.info.timings.start, now, None).await {
+            Ok(Ok((upstream, info))) => {
+                cluster.report(&host, Outcome::Connected, random);
+                stream.info.upstream_tls = info.tls;
+                stream.info.upstream_local = info.local;
+                stream.info.details = Some("via_upstream".into());
+                return Reply::Connected(Box::default(), Box::new(Tunnel::direct(upgrade, upstream, limits.idle)));
+            }
+            Ok(Err(e)) => Failed::from(e),
+            Err(which) => Failed::Expired(which),
+        };
     cluster.report(&host, Outcome::ConnectFailed, random);
     stream.info.upstream_failure = failed.transport_reason();
     Reply::local(failed.reply(false))

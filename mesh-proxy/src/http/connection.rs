@@ -8,7 +8,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -38,6 +38,7 @@ use crate::{
     filter::ConnectionInfo,
     listener::io::ServerIo,
     model::{Codec, HeaderCase},
+    rt::{Batched, ReadAhead},
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -256,11 +257,13 @@ async fn serve_http1(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
         HeaderCase::Preserve => drop(builder.preserve_header_case(true)),
     }
     let served = connection.clone();
-    let service = service_fn(move |request| manager::serve(served.clone(), request));
+    // Boxed, since the codec would keep its room while the connection is idle.
+    let service = service_fn(move |request| Box::pin(manager::serve(served.clone(), request)));
     let io = Http1Io::new(io, Framing::new(model.http1.allow_chunked_length), connection.heads.clone());
     let mut conn = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
     let shut_down = http1::UpgradeableConnection::graceful_shutdown;
-    let result = drive(Pin::new(&mut conn), connection, drain, shut_down, false).await;
+    let flush = |_: &mut Context<'_>| Poll::Ready(Ok(()));
+    let result = drive(Pin::new(&mut conn), connection, drain, shut_down, flush, false).await;
     if connection.ending.get() || result.is_err() {
         let Some(parts) = conn.into_parts() else { return result };
         let mut io = parts.io.into_inner().into_inner();
@@ -292,10 +295,13 @@ async fn serve_http2(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
         builder.keep_alive_interval(interval).keep_alive_timeout(keepalive.timeout);
     }
     let served = connection.clone();
-    let service = service_fn(move |request| manager::serve(served.clone(), request));
-    let io = Http2Io::new(io, model.http2_limits, connection.frames.clone());
+    // Each stream is a task of its own, which would be moved about with all its room for what may have to wait.
+    let service = service_fn(move |request| Box::pin(manager::serve(served.clone(), request)));
+    // What is watched is what the client takes, not what waits here for the end of the turn.
+    let (io, flusher) = Batched::new(Http2Io::new(ReadAhead::new(io), model.http2_limits, connection.frames.clone()));
     let conn = builder.serve_connection(TokioIo::new(io), service);
-    drive(pin!(conn), connection, drain, http2::Connection::graceful_shutdown, true).await
+    let flush = |cx: &mut Context<'_>| flusher.poll_flush(cx);
+    drive(pin!(conn), connection, drain, http2::Connection::graceful_shutdown, flush, true).await
 }
 
 fn nonzero(time: Duration) -> Option<Duration> {

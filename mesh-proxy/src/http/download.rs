@@ -28,10 +28,9 @@ pub(super) enum Source {
     Local(Option<Bytes>),
 }
 
-/// A response body. Owns its stream.
-pub(crate) struct Download {
+/// What a stream keeps for its response body.
+pub(super) struct Transfer {
     source: Source,
-    stream: Box<Stream>,
     limits: Limits,
     active: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -40,18 +39,18 @@ pub(crate) struct Download {
     drops_trailers: bool,
 }
 
-impl Download {
-    /// The body of `stream`'s answer.
-    pub(super) fn new(source: Source, mut stream: Box<Stream>, limits: Limits, now: Instant) -> Self {
-        let ended = match &source {
+impl Transfer {
+    /// Nothing to send yet.
+    pub(super) fn none(now: Instant) -> Self {
+        let (source, limits) = (Source::Local(None), Limits::default());
+        Self { source, limits, active: now, timer: None, flush: None, drops_trailers: false }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
             Source::Upstream(body) => body.is_end_stream(),
             Source::Local(body) => body.is_none(),
-        };
-        stream.complete = ended;
-        let flush = if ended { None } else { flush_clock(&stream) };
-        let drops_trailers =
-            stream.drops_trailers || (stream.request.version != Version::HTTP_2 && !stream.chain.model.http1.trailers);
-        Self { source, stream, limits, active: now, timer: None, flush, drops_trailers }
+        }
     }
 
     fn handed_over(&mut self) {
@@ -64,9 +63,34 @@ impl Download {
         }
     }
 
+    /// Nothing waits for the client.
+    fn stop_clock(&self) {
+        if let Some((clock, _)) = &self.flush {
+            clock.stop();
+        }
+    }
+}
+
+/// A response body. It is its stream: one allocation serves a request from its first header to its last byte.
+pub(crate) struct Download(Box<Stream>);
+
+impl Download {
+    /// The body of `stream`'s answer.
+    pub(super) fn new(source: Source, mut stream: Box<Stream>, limits: Limits, now: Instant) -> Self {
+        let mut transfer = Transfer { source, limits, active: now, timer: None, flush: None, drops_trailers: false };
+        stream.complete = transfer.is_end_stream();
+        if !stream.complete {
+            transfer.flush = flush_clock(&stream);
+            transfer.drops_trailers = stream.drops_trailers
+                || (stream.request.version != Version::HTTP_2 && !stream.chain.model.http1.trailers);
+        }
+        stream.transfer = transfer;
+        Self(stream)
+    }
+
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.source {
-            Source::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+        match &mut self.0.transfer.source {
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx),
             Source::Local(body) => Poll::Ready(body.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
@@ -75,24 +99,24 @@ impl Download {
         match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    self.stream.info.bytes_sent += data.len() as u64;
+                    self.0.info.bytes_sent += data.len() as u64;
                 } else if let Some(trailers) = frame.trailers_ref() {
-                    self.stream.note_trailers(trailers);
-                    self.stream.complete = true;
+                    self.0.note_trailers(trailers);
+                    self.0.complete = true;
                 }
                 if self.is_end_stream() {
-                    self.stream.complete = true;
+                    self.0.complete = true;
                 }
             }
             Some(Err(_)) => self.fail(ResponseFlags::UPSTREAM_TERMINATION, "upstream_reset_after_response_started"),
-            None => self.stream.complete = true,
+            None => self.0.complete = true,
         }
     }
 
     fn fail(&mut self, flag: ResponseFlags, details: &'static str) {
-        self.stream.info.flags.insert(flag);
-        self.stream.info.details = Some(details.into());
-        self.stream.complete = false;
+        self.0.info.flags.insert(flag);
+        self.0.info.details = Some(details.into());
+        self.0.complete = false;
     }
 
     /// A limit was reached: the stream is reset.
@@ -104,20 +128,21 @@ impl Download {
             }
             _ => self.fail(ResponseFlags::UPSTREAM_TIMEOUT, "upstream_response_timeout"),
         }
-        self.stream.chain.stats.note_expired(which);
+        self.0.chain.stats.note_expired(which);
         "a time limit of the stream was reached".into()
     }
 
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Expired> {
         loop {
-            let upload = self.stream.upload.as_deref();
-            let next = self.limits.next(self.stream.info.timings.start, self.active, upload);
+            let (stream, transfer) = (&*self.0, &self.0.transfer);
+            let upload = stream.upload.as_deref();
+            let next = transfer.limits.next(stream.info.timings.start, transfer.active, upload);
             let Some((at, which)) = next else { return Poll::Pending };
             if at <= Instant::now() {
                 return Poll::Ready(which);
             }
             let at = tokio::time::Instant::from_std(at);
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            let timer = self.0.transfer.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
             if timer.deadline() > at || timer.is_elapsed() {
                 timer.as_mut().reset(at);
             }
@@ -130,9 +155,7 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        if let Some((clock, _)) = &self.flush {
-            clock.stop();
-        }
+        self.0.transfer.stop_clock();
     }
 }
 
@@ -152,29 +175,25 @@ impl http_body::Body for Download {
         let this = self.get_mut();
         match this.poll_source(cx) {
             Poll::Ready(frame) => {
-                this.handed_over();
+                this.0.transfer.handed_over();
                 this.note(frame.as_ref());
-                let dropped = this.drops_trailers && matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                let dropped =
+                    this.0.transfer.drops_trailers && matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
                 Poll::Ready(frame.filter(|_| !dropped))
             }
             Poll::Pending => {
-                if let Some((clock, _)) = &this.flush {
-                    clock.stop();
-                }
+                this.0.transfer.stop_clock();
                 this.poll_limits(cx).map(|which| Some(Err(this.expire(which))))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Upstream(body) => body.is_end_stream(),
-            Source::Local(body) => body.is_none(),
-        }
+        self.0.transfer.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
+        match &self.0.transfer.source {
             Source::Upstream(body) => body.size_hint(),
             Source::Local(body) => SizeHint::with_exact(body.as_ref().map_or(0, |b| b.len() as u64)),
         }

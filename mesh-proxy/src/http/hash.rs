@@ -9,6 +9,9 @@ use crate::model::{HashBy, HashPolicy, HeaderView, cookie};
 
 /// The hash for consistent balancing: the policies' hashes combined as Envoy combines them.
 pub(super) fn of(policies: &[HashPolicy], stream: &Stream) -> Option<u64> {
+    if policies.is_empty() {
+        return None;
+    }
     let view = target::view(&stream.request);
     let mut hash: Option<u64> = None;
     for policy in policies {

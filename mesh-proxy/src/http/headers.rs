@@ -67,6 +67,10 @@ pub(super) fn check_connection(headers: &HeaderMap) -> Result<(), ()> {
 
 /// Removes headers that belong to one hop (RFC 9110, section 7.6.1). `te: trailers` stays, gRPC needs it.
 pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
+    // Most messages have none, which one walk over the names tells.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -94,6 +98,10 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
     {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" | "te")
 }
 
 /// Whether external clients must not set `name`.

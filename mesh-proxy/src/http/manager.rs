@@ -174,7 +174,7 @@ pub(super) fn find_route(stream: &mut Stream, random: u64) -> Option<Routed> {
         },
         _ => None,
     };
-    if stream.chain.keeps_headers {
+    if stream.chain.keeps_request {
         stream.info.virtual_host = Some(found.virtual_host.name.as_str().into());
     }
     Some(Routed { routes, virtual_host: found.virtual_host, route: found.route, weighted })
@@ -334,8 +334,8 @@ async fn answer(
     if stream.grpc {
         stream.info.grpc_status = local_reply::grpc_status(&parts.headers);
     }
-    if stream.chain.keeps_headers {
-        stream.response = Some(parts.headers.clone());
+    if stream.chain.keeps_response {
+        stream.response = Some(Box::new(parts.headers.clone()));
     }
     parts.version = stream.request.version;
     if let Some(tunnel) = tunnel {
@@ -350,7 +350,7 @@ fn local(stream: &mut Stream, mut reply: LocalReply) -> Response<Source> {
     stream.info.flags.insert(reply.flags);
     stream.info.details = Some(reply.details.clone());
     stream.info.status = Some(reply.status.as_u16());
-    if stream.chain.keeps_headers || stream.chain.replies.is_some() {
+    if stream.chain.keeps_response || stream.chain.replies.is_some() {
         stream.info.local_reply_body = Some(reply.body.clone());
     }
     let chain = stream.chain.clone();

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -30,8 +31,8 @@ use crate::{
     cluster::{Host, Outcome},
     filter::{LocalReply, ResponseFlags},
     model::{
-        ClusterKind, ClusterName, ClusterSpecifier, Forward, HeaderEdits, HostRewrite, RetryPolicy, WeightedCluster,
-        WeightedClusters,
+        ClusterKind, ClusterName, ClusterSpecifier, Forward, HeaderEdits, HostRewrite, HttpProtocol, RetryPolicy,
+        WeightedCluster, WeightedClusters,
     },
     upstream::{LocalCluster, SendErrorKind, UpstreamBody},
 };
@@ -115,7 +116,7 @@ async fn forward_to(
         return connect::terminate(stream, cluster, upgrade, &limits, hash).await;
     }
     let random = stream.chain.worker.random();
-    let call = Call { routed, random, forward, cluster, policy, limits, per_try, hash, upgrade };
+    let mut call = Call { routed, random, forward, cluster, policy, limits, per_try, hash, upgrade };
     call.run(stream).await
 }
 
@@ -244,7 +245,7 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    async fn run(mut self, stream: &mut Stream) -> Reply {
+    async fn run(&mut self, stream: &mut Stream) -> Reply {
         match self.cluster.admit_request(self.forward.high_priority, false) {
             Ok(permit) => stream.admitted[0] = Some(permit),
             Err(_) => return Reply::local(Failed::Overflow.reply(false)),
@@ -321,8 +322,8 @@ impl Call<'_> {
         let pause = asked.unwrap_or_else(|| retry::back_off(policy, stream.info.attempts, random));
         let start = stream.info.timings.start;
         let upload = stream.upload.clone();
-        let waited =
-            watch(tokio::time::sleep(pause), &self.limits, start, Instant::now(), upload.as_deref()).await.is_ok();
+        let slept = pin!(tokio::time::sleep(pause));
+        let waited = watch(slept, &self.limits, start, Instant::now(), upload.as_deref()).await.is_ok();
         stream.admitted[1] = Some(permit);
         self.cluster.handle().stats().upstream_rq_retry.inc();
         waited
@@ -352,9 +353,13 @@ impl Call<'_> {
         let limit = [self.per_try, self.policy().and_then(quiet)].into_iter().flatten().min();
         limits.attempt = limit.map(|limit| now + limit);
         let (start, upload) = (stream.info.timings.start, stream.upload.clone());
-        let result = match watch(self.exchange(stream, &host), &limits, start, now, upload.as_deref()).await {
-            Ok(result) => result,
-            Err(which) => Err(Failed::Expired(which)),
+        let result = {
+            // Pinned here: what is handed over by value takes its place twice.
+            let exchange = pin!(self.exchange(stream, &host));
+            match watch(exchange, &limits, start, now, upload.as_deref()).await {
+                Ok(result) => result,
+                Err(which) => Err(Failed::Expired(which)),
+            }
         };
         self.report(&host, &result);
         match result {
@@ -424,7 +429,7 @@ impl Call<'_> {
             timeouts::tell(&mut stream.request.headers, self.limits.total, self.per_try, complete.elapsed());
         }
         let scheme = target::scheme(&stream.request);
-        let kept = stream.chain.keeps_headers || self.has_budget(stream) || self.forward.internal_redirect.is_some();
+        let kept = self.keeps_request(stream);
         let mut headers =
             if kept { stream.request.headers.clone() } else { std::mem::take(&mut stream.request.headers) };
         let body = match &stream.upload {
@@ -456,6 +461,19 @@ impl Call<'_> {
         request
     }
 
+    /// The request's headers are needed once more: by another attempt, or on the way back.
+    fn keeps_request(&self, stream: &Stream) -> bool {
+        stream.chain.keeps_request
+            || self.has_budget(stream)
+            // Metrics by host.
+            || stream.connection.info.inbound.is_some()
+            // One that was not sent may have to be made anew for the other protocol.
+            || self.cluster.handle().config().protocol == HttpProtocol::Auto
+            || self.forward.internal_redirect.is_some()
+            || self.routed.weighted_cluster().is_some_and(|cluster| !cluster.edits.response.is_empty())
+            || self.routed.edits().iter().any(|level| !level.response.is_empty())
+    }
+
     fn count_failure(&self, failed: &Failed) {
         let stats = self.cluster.handle().stats();
         match failed {
@@ -478,7 +496,7 @@ impl Call<'_> {
         self.cluster.report(host, outcome, self.random);
     }
 
-    fn succeed(self, stream: &mut Stream, mut response: Response<UpstreamBody>) -> Reply {
+    fn succeed(&mut self, stream: &mut Stream, mut response: Response<UpstreamBody>) -> Reply {
         stream.info.details = Some("via_upstream".into());
         let wanted = self.policy().is_some_and(|p| retry::on_response(p, response.status(), response.headers()));
         let stats = self.cluster.handle().stats();
@@ -504,7 +522,7 @@ impl Call<'_> {
         }
         let connected = stream.request.method == Method::CONNECT && response.status().is_success();
         if (connected || response.status() == StatusCode::SWITCHING_PROTOCOLS)
-            && let Some(upgrade) = self.upgrade
+            && let Some(upgrade) = self.upgrade.take()
         {
             let tunnel = Tunnel::new(upgrade, &mut response, self.limits.idle);
             return Reply::Upgraded(Box::new(response), Box::new(tunnel));

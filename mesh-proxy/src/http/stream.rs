@@ -5,7 +5,9 @@ use std::{any::Any, rc::Rc, time::Instant};
 use http::{HeaderMap, HeaderValue, request};
 use smallvec::SmallVec;
 
-use super::{chain::HttpChain, connection::Connection, local_reply::grpc_status, premature, upload::Upload};
+use super::{
+    chain::HttpChain, connection::Connection, download::Transfer, local_reply::grpc_status, premature, upload::Upload,
+};
 use crate::{
     filter::{ResponseFlags, StreamInfo},
     upstream::RequestPermit,
@@ -27,17 +29,19 @@ pub(super) struct Stream {
     /// Request body, if there is one.
     pub(super) upload: Option<Rc<Upload>>,
     /// State of the filters.
-    pub(super) states: SmallVec<[FilterState; 4]>,
+    pub(super) states: SmallVec<[FilterState; 2]>,
     /// Filters that have seen the request.
     pub(super) reached: usize,
     /// Response headers, kept for logs.
-    pub(super) response: Option<HeaderMap>,
+    pub(super) response: Option<Box<HeaderMap>>,
     /// Response trailers, kept for logs.
-    pub(super) trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<Box<HeaderMap>>,
     /// Cookies made here, for the response.
     pub(super) cookies: SmallVec<[HeaderValue; 1]>,
     /// The client is internal: it may steer retries and timeouts.
     pub(super) internal: bool,
+    /// Response body on its way.
+    pub(super) transfer: Transfer,
     /// The request is gRPC.
     pub(super) grpc: bool,
     /// Trailers of the answer do not go on.
@@ -56,6 +60,7 @@ impl Stream {
         let chain = connection.chain.clone();
         connection.stream_begins();
         chain.stats.request_begins(request.version);
+        let transfer = Transfer::none(info.timings.start);
         Box::new(Self {
             chain,
             connection,
@@ -68,6 +73,7 @@ impl Stream {
             trailers: None,
             cookies: SmallVec::new(),
             internal: false,
+            transfer,
             grpc: false,
             drops_trailers: false,
             complete: false,
@@ -83,8 +89,8 @@ impl Stream {
         {
             self.info.grpc_status = Some(status);
         }
-        if self.chain.keeps_headers {
-            self.trailers = Some(trailers.clone());
+        if self.chain.keeps_response {
+            self.trailers = Some(Box::new(trailers.clone()));
         }
     }
 

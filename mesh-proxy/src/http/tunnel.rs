@@ -1,6 +1,6 @@
 //! Upgraded connections (WebSocket, `CONNECT`): bytes both ways after the answer.
 
-use std::time::Duration;
+use std::{future::Future, io, pin::Pin, time::Duration};
 
 use http::Response;
 use hyper::upgrade::OnUpgrade;
@@ -11,7 +11,7 @@ use crate::{
     dial::UpstreamStream,
     filter::ResponseFlags,
     tcp::copy::{self, Ended, Moved},
-    upstream::UpstreamBody,
+    upstream::{HostTunnel, UpstreamBody},
 };
 
 /// Both sides of an upgrade, and how long it may be quiet.
@@ -24,7 +24,7 @@ pub(super) struct Tunnel {
 /// The host's side.
 enum Host {
     /// After its answer.
-    Upgrade(OnUpgrade),
+    Upgrade(Pin<Box<dyn Future<Output = io::Result<HostTunnel>>>>),
     /// A connection of its own.
     Stream(Box<UpstreamStream>),
 }
@@ -32,7 +32,7 @@ enum Host {
 impl Tunnel {
     /// The client's side, and the host's side out of its answer.
     pub(super) fn new(upgrade: Upgrade, response: &mut Response<UpstreamBody>, idle: Option<Duration>) -> Self {
-        Self { client: upgrade.client, host: Host::Upgrade(hyper::upgrade::on(response)), idle }
+        Self { client: upgrade.client, host: Host::Upgrade(Box::pin(UpstreamBody::tunnel(response))), idle }
     }
 
     /// The client's side, and a connection to the host.
@@ -54,8 +54,8 @@ impl Tunnel {
             };
             let ended = match self.host {
                 Host::Upgrade(host) => {
-                    let Ok((client, host)) = tokio::try_join!(self.client, host) else { return };
-                    copy::both(TokioIo::new(client), TokioIo::new(host), self.idle, count).await
+                    let (Ok(client), Ok(host)) = tokio::join!(self.client, host) else { return };
+                    copy::both(TokioIo::new(client), host, self.idle, count).await
                 }
                 Host::Stream(host) => {
                     let Ok(client) = self.client.await else { return };

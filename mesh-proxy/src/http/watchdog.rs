@@ -56,17 +56,16 @@ impl Limits {
 }
 
 /// Runs `future` until it is ready or a limit is reached. `start`: of the stream; `active`: last movement before now.
-pub(super) async fn watch<F: Future>(
-    future: F,
+pub(super) async fn watch<F: Future + Unpin>(
+    mut future: F,
     limits: &Limits,
     start: Instant,
     active: Instant,
     upload: Option<&Upload>,
 ) -> Result<F::Output, Expired> {
-    let mut future = pin!(future);
     let mut timer = pin!(None::<Sleep>);
     poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(cx) {
             return Poll::Ready(Ok(output));
         }
         if let Some(upload) = upload.filter(|u| u.ended().is_none()) {
@@ -99,7 +98,7 @@ fn elapsed(mut timer: Pin<&mut Option<Sleep>>, at: Instant, cx: &mut Context<'_>
 #[cfg(test)]
 mod tests {
     use std::{
-        future::pending,
+        future::{pending, ready},
         time::{Duration, Instant},
     };
 
@@ -113,6 +112,6 @@ mod tests {
         assert_eq!(watch(pending::<()>(), &limits, now, now, None).await, Err(Expired::Idle));
         let limits = Limits { attempt: Some(now), ..Limits::default() };
         assert_eq!(watch(pending::<()>(), &limits, now, now, None).await, Err(Expired::Attempt));
-        assert_eq!(watch(async { 7 }, &limits, now, now, None).await, Ok(7));
+        assert_eq!(watch(ready(7), &limits, now, now, None).await, Ok(7));
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     filter::{ConnectionInfo, NetworkFlow, ResponseFlags, StreamInfo, TlsInfo},
     http,
     model::{Address, Listener, ListenerFilter, ListenerFilterKind},
+    rt::ReadAhead,
     tls::server_info,
     worker::{Redirects, WorkerContext, redirect},
 };
@@ -180,7 +181,7 @@ impl Incoming {
             None => (ServerIo::Plain(io), None),
             Some(_) => {
                 let shaken = tokio::select! {
-                    shaken = handshake(listener, chain, io, (self.local, self.peer)) => shaken,
+                    shaken = Box::pin(handshake(listener, chain, io, (self.local, self.peer))) => shaken,
                     () = drain.reached(crate::drain::Phase::Closing) => None,
                 };
                 match shaken {
@@ -273,7 +274,7 @@ async fn handshake(
             return None;
         }
     };
-    let accept = TlsAcceptor::from(built.rustls(Some(local.ip()), Some(peer.ip()))).accept(io);
+    let accept = TlsAcceptor::from(built.rustls(Some(local.ip()), Some(peer.ip()))).accept(ReadAhead::new(io));
     let accepted = if chain.model.tls_timeout.is_zero() {
         accept.await
     } else {

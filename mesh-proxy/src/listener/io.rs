@@ -1,16 +1,19 @@
 //! The byte stream of a downstream connection.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
+
+use crate::rt::{BareSocket, ReadAhead, Scratch};
 
 /// An accepted socket.
 #[derive(Debug)]
@@ -103,10 +106,15 @@ impl<S: AsyncRead + Unpin> Rewound<S> {
         if room == 0 {
             return Ok(0);
         }
-        let mut chunk = [0; 4096];
-        let n = self.inner.read(&mut chunk[..room]).await?;
-        self.head.extend_from_slice(&chunk[..n]);
-        Ok(n)
+        poll_fn(|cx| {
+            // Only for the moment of reading: who waits for a slow client holds no buffer.
+            let mut buffer = Scratch::take();
+            let mut chunk = ReadBuf::new(&mut buffer[..room]);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut chunk))?;
+            self.head.extend_from_slice(chunk.filled());
+            Poll::Ready(Ok(chunk.filled().len()))
+        })
+        .await
     }
 }
 
@@ -159,7 +167,7 @@ pub(crate) enum ServerIo {
     /// As on the wire.
     Plain(Rewound<Socket>),
     /// TLS ended here.
-    Tls(Box<Rewound<TlsStream<Rewound<Socket>>>>),
+    Tls(Box<Rewound<TlsStream<ReadAhead<Rewound<Socket>>>>>),
 }
 
 impl ServerIo {
@@ -176,6 +184,15 @@ impl ServerIo {
         match self {
             ServerIo::Plain(io) => io.read_ahead(limit).await,
             ServerIo::Tls(io) => io.read_ahead(limit).await,
+        }
+    }
+}
+
+impl BareSocket for ServerIo {
+    fn socket(&self) -> Option<&TcpStream> {
+        match self {
+            ServerIo::Plain(Rewound { head, inner: Socket::Tcp(socket) }) if head.is_empty() => Some(socket),
+            _ => None,
         }
     }
 }

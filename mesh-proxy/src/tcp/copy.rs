@@ -1,5 +1,7 @@
 //! Bytes both ways between two streams, with half-close, an idle limit and counts.
 
+mod splice;
+
 use std::{
     cell::Cell,
     future::poll_fn,
@@ -14,8 +16,9 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-/// Bytes held for each direction.
-const BUFFER: usize = 16 * 1024;
+use splice::{Splice, Spliced};
+
+use crate::rt::{BareSocket, Scratch};
 
 /// How a copy ended.
 #[derive(Debug)]
@@ -40,8 +43,8 @@ pub(crate) enum Moved {
 /// Copies until both sides have closed, one fails, or nothing moves for `idle`. `moved` is told of every piece.
 pub(crate) async fn both<A, B>(a: A, b: B, idle: Option<Duration>, mut moved: impl FnMut(Moved)) -> Ended
 where
-    A: AsyncRead + AsyncWrite,
-    B: AsyncRead + AsyncWrite,
+    A: AsyncRead + AsyncWrite + BareSocket,
+    B: AsyncRead + AsyncWrite + BareSocket,
 {
     let mut a = pin!(a);
     let mut b = pin!(b);
@@ -88,16 +91,27 @@ fn poll_idle(mut timer: Pin<&mut Option<Sleep>>, active: Instant, idle: Duration
     }
 }
 
+/// One way. What passes at once goes through a buffer of the worker; only what the receiver does not take is held. When
+/// there is more than a buffer at once and both sides are bare sockets, the kernel moves it.
 struct Direction {
-    buffer: Box<[u8]>,
+    held: Option<Held>,
+    splice: Splice,
+    /// The sender has closed.
+    ended: bool,
+    state: State,
+}
+
+/// Bytes that the receiver has not taken yet. There is at least one.
+struct Held {
+    buffer: Scratch,
     start: usize,
     end: usize,
-    state: State,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Copying,
+    Splicing,
     Flushing,
     ShuttingDown,
     Done,
@@ -105,43 +119,46 @@ enum State {
 
 impl Direction {
     fn new() -> Self {
-        Self { buffer: vec![0; BUFFER].into(), start: 0, end: 0, state: State::Copying }
+        Self { held: None, splice: Splice::default(), ended: false, state: State::Copying }
     }
 
-    fn poll<R: AsyncRead, W: AsyncWrite>(
+    fn poll<R: AsyncRead + BareSocket, W: AsyncWrite + BareSocket>(
         &mut self,
         mut from: Pin<&mut R>,
         mut to: Pin<&mut W>,
         cx: &mut Context<'_>,
         moved: &mut impl FnMut(usize),
     ) -> Poll<io::Result<()>> {
+        // The sender has nothing more, and wakes the task when it has. Only true for this turn.
+        let mut dry = false;
         loop {
             match self.state {
                 State::Copying => {
-                    while self.start < self.end {
-                        let n = ready!(to.as_mut().poll_write(cx, &self.buffer[self.start..self.end]))?;
-                        if n == 0 {
-                            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                        }
-                        self.start += n;
+                    ready!(self.poll_held(to.as_mut(), cx))?;
+                    if self.ended {
+                        self.state = State::Flushing;
+                        continue;
                     }
-                    let mut chunk = ReadBuf::new(&mut self.buffer);
-                    match from.as_mut().poll_read(cx, &mut chunk)? {
-                        Poll::Ready(()) => {
-                            let n = chunk.filled().len();
-                            (self.start, self.end) = (0, n);
-                            if n == 0 {
-                                self.state = State::Flushing;
-                            } else {
-                                moved(n);
-                            }
-                        }
-                        Poll::Pending => {
-                            // What was written so far must not wait for more to come.
-                            let _ = to.as_mut().poll_flush(cx)?;
-                            return Poll::Pending;
-                        }
+                    if dry {
+                        // What was written so far must not wait for more to come.
+                        let _ = to.as_mut().poll_flush(cx)?;
+                        return Poll::Pending;
                     }
+                    let n = self.poll_read(from.as_mut(), cx, &mut dry)?;
+                    if n > 0 {
+                        moved(n);
+                    }
+                    let full = self.held.as_ref().is_some_and(|held| held.end == held.buffer.len());
+                    if full && from.socket().is_some() && to.socket().is_some() {
+                        self.state = State::Splicing;
+                    }
+                }
+                State::Splicing => {
+                    ready!(self.poll_held(to.as_mut(), cx))?;
+                    self.state = match ready!(self.splice.poll(&*from, &*to, cx, moved))? {
+                        Spliced::Trickle => State::Copying,
+                        Spliced::End => State::Flushing,
+                    };
                 }
                 State::Flushing => {
                     ready!(to.as_mut().poll_flush(cx))?;
@@ -156,13 +173,62 @@ impl Direction {
             }
         }
     }
+
+    /// Reads until the buffer is full or nothing more is at hand: several TLS records make one write. Returns how much.
+    fn poll_read<R: AsyncRead>(
+        &mut self,
+        mut from: Pin<&mut R>,
+        cx: &mut Context<'_>,
+        dry: &mut bool,
+    ) -> io::Result<usize> {
+        let mut buffer = Scratch::take();
+        let mut chunk = ReadBuf::new(&mut buffer);
+        loop {
+            let before = chunk.filled().len();
+            match from.as_mut().poll_read(cx, &mut chunk)? {
+                Poll::Ready(()) if chunk.filled().len() == before => {
+                    self.ended = true;
+                    break;
+                }
+                Poll::Ready(()) if chunk.remaining() == 0 => break,
+                Poll::Ready(()) => {}
+                Poll::Pending => {
+                    *dry = true;
+                    break;
+                }
+            }
+        }
+        let end = chunk.filled().len();
+        if end > 0 {
+            self.held = Some(Held { buffer, start: 0, end });
+        }
+        Ok(end)
+    }
+
+    /// Writes what is held, and gives the buffer back.
+    fn poll_held<W: AsyncWrite>(&mut self, mut to: Pin<&mut W>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(held) = &mut self.held {
+            let n = ready!(to.as_mut().poll_write(cx, &held.buffer[held.start..held.end]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            held.start += n;
+            if held.start == held.end {
+                self.held = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        net::{TcpListener, TcpStream},
+    };
 
     use super::{Ended, Moved, both};
 
@@ -191,6 +257,49 @@ mod tests {
         let (ended, answer, ()) = tokio::join!(copy, talk, serve);
         assert!(matches!(ended, Ended::Closed));
         assert_eq!((counts, answer.len()), ((1000, 10), 10));
+    }
+
+    async fn sockets() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connect = TcpStream::connect(listener.local_addr().unwrap());
+        let (one, other) = tokio::join!(connect, listener.accept());
+        (one.unwrap(), other.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn large_transfers_between_sockets_arrive_whole_with_small_ones_around_them() {
+        let (mut client, a) = sockets().await;
+        let (b, mut server) = sockets().await;
+        let text: Vec<u8> = (0..3_000_000_u32).map(|i| (i % 251) as u8).collect();
+        let mut counts = (0, 0);
+        let copy = both(a, b, None, |moved| match moved {
+            Moved::Forward(n) => counts.0 += n,
+            Moved::Back(n) => counts.1 += n,
+        });
+        let talk = async {
+            let mut got = vec![0; text.len()];
+            for _ in 0..3 {
+                client.write_all(b"more").await.unwrap();
+                client.read_exact(&mut got).await.unwrap();
+                assert!(got == text);
+                let mut small = [0; 5];
+                client.read_exact(&mut small).await.unwrap();
+                assert_eq!(&small, b"small");
+            }
+            client.shutdown().await.unwrap();
+            assert_eq!(client.read(&mut got).await.unwrap(), 0);
+        };
+        let serve = async {
+            let mut asked = [0; 4];
+            while server.read_exact(&mut asked).await.is_ok() {
+                server.write_all(&text).await.unwrap();
+                server.write_all(b"small").await.unwrap();
+            }
+            server.shutdown().await.unwrap();
+        };
+        let (ended, (), ()) = tokio::join!(copy, talk, serve);
+        assert!(matches!(ended, Ended::Closed));
+        assert_eq!(counts, (12, 3 * (text.len() + 5)));
     }
 
     #[tokio::test]

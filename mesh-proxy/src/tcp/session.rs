@@ -22,6 +22,7 @@ use crate::{
     drain::{DrainWatch, Phase},
     filter::{ConnectionInfo, ResponseFlags, StreamInfo},
     listener::io::ServerIo,
+    rt::BareSocket,
     upstream::{LocalCluster, UpstreamStream},
 };
 
@@ -180,7 +181,7 @@ impl Session {
         self.info.upstream_metadata = Some(host.metadata.clone());
     }
 
-    async fn copy(&mut self, io: ServerIo, upstream: impl AsyncRead + AsyncWrite) {
+    async fn copy(&mut self, io: ServerIo, upstream: impl AsyncRead + AsyncWrite + BareSocket) {
         let chain = self.chain.clone();
         let (stats, counts) = (&chain.stats, self.counts.clone());
         let idle = (!chain.model.idle_timeout.is_zero()).then_some(chain.model.idle_timeout);

@@ -1,10 +1,8 @@
 //! Tunnels that hosts are asked for (`tunneling_config`): `CONNECT` over HTTP/1.1 or HTTP/2, as the cluster speaks.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header::HOST, uri::Authority};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 
 use super::TcpChain;
 use crate::{
@@ -15,12 +13,13 @@ use crate::{
     filter::StreamInfo,
     http::edits,
     model::TcpTunnel,
-    upstream::{LocalCluster, SendError, UpstreamBody},
+    upstream::{HostTunnel, LocalCluster, SendError, UpstreamBody},
 };
 
-/// An open tunnel. The body keeps its place on the connection.
+/// An open tunnel.
 pub(super) struct Tunnel {
-    pub(super) io: TokioIo<Upgraded>,
+    pub(super) io: HostTunnel,
+    /// Keeps the place on the connection.
     pub(super) body: UpstreamBody,
     pub(super) info: Arc<UpstreamConnInfo>,
 }
@@ -42,7 +41,7 @@ pub(super) enum TunnelError {
     Refused(StatusCode),
     /// The host agreed, and ended.
     #[error("the tunnel did not open: {0}")]
-    Upgrade(#[from] hyper::Error),
+    Upgrade(#[from] io::Error),
 }
 
 impl From<SendError> for TunnelError {
@@ -80,7 +79,7 @@ impl TcpChain {
         if !response.status().is_success() {
             return Err(TunnelError::Refused(response.status()));
         }
-        let upgraded = hyper::upgrade::on(&mut response).await?;
-        Ok(Tunnel { io: TokioIo::new(upgraded), body: response.into_body(), info: conn })
+        let io = UpstreamBody::tunnel(&mut response).await?;
+        Ok(Tunnel { io, body: response.into_body(), info: conn })
     }
 }

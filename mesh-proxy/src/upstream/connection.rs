@@ -5,11 +5,11 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
     task::{Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 
 use super::pool::HostPool;
 use crate::{
@@ -17,19 +17,6 @@ use crate::{
     dial::{ConnectError, UpstreamConnInfo, UpstreamStream},
     model::{HeaderCase, PoolOptions},
 };
-
-/// Spreads the numbers of connections over all values (the golden ratio), so that each has a jitter of its own.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// Runs hyper's tasks on the worker's own `LocalSet`.
-#[derive(Clone, Copy, Debug)]
-struct LocalExec;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExec {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
-}
 
 /// An HTTP/1.1 connection that is free, or reserved for one request.
 pub(super) struct H1 {
@@ -43,7 +30,7 @@ pub(super) struct H1Shared {
     pub(super) info: Arc<UpstreamConnInfo>,
     created: Instant,
     requests: Cell<u32>,
-    /// Handed back by a request whose response has begun; it is free when hyper says so.
+    /// Handed back before hyper was done with it; it is free when hyper says so.
     returning: RefCell<Option<http1::SendRequest<Body>>>,
     driver: RefCell<Option<Waker>>,
 }
@@ -55,7 +42,7 @@ impl fmt::Debug for H1 {
 }
 
 impl H1 {
-    /// Hands the connection to its driver, which puts it into the pool once the response has been read.
+    /// Hands the connection to its driver, which puts it into the pool once hyper is done with the last request.
     pub(super) fn give_back(self) {
         *self.shared.returning.borrow_mut() = Some(self.tx);
         if let Some(driver) = &*self.shared.driver.borrow() {
@@ -76,7 +63,7 @@ impl H1 {
     }
 }
 
-fn is_too_old(created: Instant, pool: &PoolOptions, now: Option<Instant>) -> bool {
+pub(super) fn is_too_old(created: Instant, pool: &PoolOptions, now: Option<Instant>) -> bool {
     let age = |now: Option<Instant>| now.unwrap_or_else(Instant::now).saturating_duration_since(created);
     pool.max_connection_duration.is_some_and(|max| age(now) >= max)
 }
@@ -98,7 +85,10 @@ pub(super) async fn start_h1(
     pool: Weak<HostPool>,
 ) -> Result<H1, ConnectError> {
     let mut builder = http1::Builder::new();
-    builder.max_headers(options.max_headers_count as usize);
+    // The codec's own limit, for which it has room at hand.
+    if options.max_headers_count != 100 {
+        builder.max_headers(options.max_headers_count as usize);
+    }
     if let Some(bytes) = options.max_response_headers_bytes {
         builder.max_header_size(bytes as usize);
     }
@@ -153,118 +143,4 @@ pub(super) async fn start_h1(
         }
     });
     Ok(H1 { tx, shared })
-}
-
-/// An HTTP/2 connection.
-pub(super) struct H2 {
-    pub(super) tx: http2::SendRequest<Body>,
-    pub(super) info: Arc<UpstreamConnInfo>,
-    created: Instant,
-    active: Cell<u32>,
-    requests: Cell<u32>,
-    /// Streams that the peer allows.
-    peer_max: Rc<Cell<usize>>,
-    stopped: Cell<bool>,
-    idle_since: Cell<Instant>,
-}
-
-impl fmt::Debug for H2 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("H2").field("info", &self.info).field("active", &self.active).finish_non_exhaustive()
-    }
-}
-
-impl H2 {
-    /// It can carry one more stream now.
-    pub(super) fn has_room(&self, options: &PoolOptions) -> bool {
-        self.is_usable(options)
-            && self.active.get() < options.http2_max_concurrent_streams
-            && (self.active.get() as usize) < self.peer_max.get()
-    }
-
-    /// It can carry one more stream, now or when another has ended.
-    pub(super) fn is_usable(&self, options: &PoolOptions) -> bool {
-        !self.stopped.get()
-            && !self.tx.is_closed()
-            && options.max_requests_per_connection.is_none_or(|max| self.requests.get() < max)
-            && !is_too_old(self.created, options, None)
-    }
-
-    /// A stream is reserved.
-    pub(super) fn begin(&self) {
-        self.active.set(self.active.get() + 1);
-    }
-
-    /// A stream is over.
-    pub(super) fn end(&self) {
-        self.active.set(self.active.get().saturating_sub(1));
-        if self.active.get() == 0 {
-            self.idle_since.set(Instant::now());
-        }
-    }
-
-    /// One more request; returns how many there were.
-    pub(super) fn count_request(&self) -> u32 {
-        let count = self.requests.get().saturating_add(1);
-        self.requests.set(count);
-        count
-    }
-
-    /// No new stream on it.
-    pub(super) fn stop_using(&self) {
-        self.stopped.set(true);
-    }
-
-    /// How long nothing was on it.
-    pub(super) fn idle(&self, now: Instant) -> Option<Duration> {
-        (self.active.get() == 0).then(|| now.saturating_duration_since(self.idle_since.get()))
-    }
-}
-
-/// Starts HTTP/2 on a stream. The socket belongs to hyper's task; `pool` is told when no stream can be added any more.
-pub(super) async fn start_h2(
-    stream: UpstreamStream,
-    info: Arc<UpstreamConnInfo>,
-    options: &PoolOptions,
-    pool: Weak<HostPool>,
-) -> Result<Rc<H2>, ConnectError> {
-    let mut builder = http2::Builder::new(LocalExec);
-    if let Some(keepalive) = &options.http2_keepalive {
-        let interval = keepalive.jittered(info.id.wrapping_mul(SPREAD));
-        builder.timer(TokioTimer::new()).keep_alive_interval(interval).keep_alive_timeout(keepalive.timeout);
-        builder.keep_alive_while_idle(true);
-    }
-    let (tx, connection) = builder
-        .initial_stream_window_size(options.http2_stream_window)
-        .initial_connection_window_size(options.http2_connection_window)
-        .initial_max_send_streams(options.http2_max_concurrent_streams as usize)
-        .max_header_list_size(options.max_response_headers_bytes.unwrap_or(60 << 10))
-        .handshake::<_, Body>(TokioIo::new(stream))
-        .await
-        .map_err(|error| ConnectError::Http(Arc::new(error)))?;
-    let peer_max = Rc::new(Cell::new(options.http2_max_concurrent_streams as usize));
-    let seen = peer_max.clone();
-    tokio::task::spawn_local(async move {
-        let mut connection = std::pin::pin!(connection);
-        poll_fn(|cx| {
-            let polled = connection.as_mut().poll(cx);
-            seen.set(connection.current_max_send_streams());
-            polled.map(drop)
-        })
-        .await;
-        if let Some(pool) = pool.upgrade() {
-            pool.connection_ended();
-        }
-    });
-    let now = Instant::now();
-    Ok(Rc::new(H2 {
-        tx,
-        info,
-        created: now,
-        active: Cell::new(0),
-        requests: Cell::new(0),
-        peer_max,
-        stopped: Cell::new(false),
-        idle_since: Cell::new(now),
-    }))
 }

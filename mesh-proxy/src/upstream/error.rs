@@ -1,8 +1,8 @@
-use std::{error::Error, fmt};
+use std::fmt;
 
 use http::Request;
 
-use crate::body::Body;
+use crate::body::{Body, BodyError};
 
 /// A request could not be sent, or no response came.
 #[derive(thiserror::Error)]
@@ -14,8 +14,8 @@ pub(crate) struct SendError {
     pub(crate) reused: bool,
     /// The request, if no byte of it was sent: it can be sent again as it is.
     pub(crate) request: Option<Box<Request<Body>>>,
-    /// hyper's reason.
-    pub(crate) source: hyper::Error,
+    /// The codec's reason.
+    pub(crate) source: BodyError,
 }
 
 /// What happened to a request.
@@ -53,30 +53,30 @@ impl fmt::Debug for SendError {
 }
 
 impl SendError {
-    pub(super) fn new(source: hyper::Error, request: Option<Request<Body>>, reused: bool) -> Self {
-        let kind = if request.is_some() { SendErrorKind::Unsent } else { classify(&source) };
-        Self { kind, reused, request: request.map(Box::new), source }
+    /// An HTTP/1.1 exchange failed.
+    pub(super) fn http1(source: hyper::Error, request: Option<Request<Body>>, reused: bool) -> Self {
+        let kind = if request.is_some() {
+            SendErrorKind::Unsent
+        } else if source.is_parse() {
+            SendErrorKind::Protocol
+        } else if source.is_user() {
+            SendErrorKind::Body
+        } else {
+            SendErrorKind::Closed
+        };
+        Self { kind, reused, request: request.map(Box::new), source: source.into() }
     }
-}
 
-fn classify(error: &hyper::Error) -> SendErrorKind {
-    let h2 = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
-    if let Some(h2) = h2 {
-        return match h2.reason() {
+    /// An HTTP/2 exchange failed.
+    pub(super) fn http2(source: h2::Error, request: Option<Request<Body>>, reused: bool) -> Self {
+        let kind = match source.reason() {
+            _ if request.is_some() => SendErrorKind::Unsent,
             Some(h2::Reason::REFUSED_STREAM) => SendErrorKind::Refused,
-            _ if h2.is_io() => SendErrorKind::Closed,
-            Some(reason) if h2.is_remote() && h2.is_go_away() && reason == h2::Reason::NO_ERROR => {
-                SendErrorKind::Refused
-            }
-            Some(reason) if h2.is_remote() => SendErrorKind::Reset(reason.into()),
+            _ if source.is_io() => SendErrorKind::Closed,
+            Some(h2::Reason::NO_ERROR) if source.is_remote() && source.is_go_away() => SendErrorKind::Refused,
+            Some(reason) if source.is_remote() => SendErrorKind::Reset(reason.into()),
             _ => SendErrorKind::Protocol,
         };
-    }
-    if error.is_parse() {
-        SendErrorKind::Protocol
-    } else if error.is_user() {
-        SendErrorKind::Body
-    } else {
-        SendErrorKind::Closed
+        Self { kind, reused, request: request.map(Box::new), source: source.into() }
     }
 }

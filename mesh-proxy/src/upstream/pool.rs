@@ -9,7 +9,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    connection::{H1, H2, start_h1, start_h2},
+    connection::{H1, start_h1},
+    http2::{self, H2},
     sender::{HttpSender, Lease},
 };
 use crate::{
@@ -229,7 +230,7 @@ impl HostPool {
         let (info, weak) = (Arc::new(info), Rc::downgrade(self));
         if http2 {
             self.cluster.stats().upstream_cx_http2_total.inc();
-            start_h2(stream, info, self.options(), weak).await.map(Lease::H2)
+            http2::start(stream, info, self.options(), weak).await.map(Lease::H2)
         } else {
             self.cluster.stats().upstream_cx_http1_total.inc();
             start_h1(stream, info, self.options(), weak).await.map(Lease::H1)

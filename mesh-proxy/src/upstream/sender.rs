@@ -1,18 +1,15 @@
 use std::{
-    pin::Pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{
     SendError, SendErrorKind,
-    connection::{H1, H2},
+    body::{From, UpstreamBody},
+    connection::H1,
+    http2::{Exchange, H2, Refusal},
     pool::HostPool,
 };
 use crate::{body::Body, dial::UpstreamConnInfo};
@@ -64,37 +61,44 @@ impl HttpSender {
     /// HTTP/2 a full URI.
     ///
     /// Dropping the future gives the request up: the stream is reset, or the HTTP/1.1 connection closed.
-    pub(crate) async fn send(mut self, request: Request<Body>) -> Result<Response<UpstreamBody>, SendError> {
-        let lease = self.connection.take();
-        self.sending = true;
-        match lease {
+    pub(crate) fn send(
+        mut self,
+        request: Request<Body>,
+    ) -> impl Future<Output = Result<Response<UpstreamBody>, SendError>> {
+        // Begun before the future is made, which then has no room for the request.
+        let begun = match self.connection.take() {
             Some(Lease::H1(mut connection)) => {
                 let reused = connection.shared.count_request() > 1;
-                match connection.tx.try_send_request(request).await {
-                    Ok(response) => {
-                        connection.give_back();
-                        Ok(self.receive(response))
-                    }
-                    Err(mut failed) => {
-                        let request = failed.take_message();
-                        Err(self.failed(SendError::new(failed.into_error(), request, reused)))
-                    }
-                }
+                let response = connection.tx.try_send_request(request);
+                Begun::H1(response, connection, reused)
             }
             Some(Lease::H2(connection)) => {
                 let reused = connection.count_request() > 1;
-                match connection.tx.clone().try_send_request(request).await {
-                    Ok(response) => Ok(self.receive(response)),
+                Begun::H2(connection.begin_exchange(request), reused)
+            }
+            None => unreachable!("a sender has its connection until it is used up"),
+        };
+        self.sending = true;
+        async move {
+            match begun {
+                Begun::H1(response, connection, reused) => match response.await {
+                    Ok(response) => Ok(self.receive(response, |body| From::H1(body, Some(connection)))),
                     Err(mut failed) => {
                         let request = failed.take_message();
-                        if request.is_some() {
-                            connection.stop_using();
-                        }
-                        Err(self.failed(SendError::new(failed.into_error(), request, reused)))
+                        Err(self.failed(SendError::http1(failed.into_error(), request, reused)))
+                    }
+                },
+                Begun::H2(exchange, reused) => {
+                    let response = match exchange {
+                        Ok(exchange) => exchange.response().await.map_err(|e| (e, None)),
+                        Err(refusal) => Err(refusal),
+                    };
+                    match response {
+                        Ok(response) => Ok(self.receive(response, From::H2)),
+                        Err((error, request)) => Err(self.failed(SendError::http2(error, request, reused))),
                     }
                 }
             }
-            None => unreachable!("a sender has its connection until it is used up"),
         }
     }
 
@@ -108,11 +112,17 @@ impl HttpSender {
         error
     }
 
-    fn receive(mut self, response: Response<Incoming>) -> Response<UpstreamBody> {
+    fn receive<B>(mut self, response: Response<B>, from: impl FnOnce(B) -> From) -> Response<UpstreamBody> {
         self.sending = false;
         let guard = self.guard.take();
-        response.map(|incoming| UpstreamBody { guard: (!incoming.is_end_stream()).then_some(guard), incoming })
+        response.map(|body| UpstreamBody::new(from(body), guard))
     }
+}
+
+/// A request on its way.
+enum Begun<F> {
+    H1(F, H1, bool),
+    H2(Result<Exchange, Refusal>, bool),
 }
 
 impl Drop for HttpSender {
@@ -147,10 +157,15 @@ impl StreamGuard {
     }
 
     /// Counts that the stream is given up before its end.
-    fn reset(&self) {
+    pub(super) fn reset(&self) {
         if let Some(pool) = &self.pool {
             pool.cluster.stats().upstream_rq_tx_reset.inc();
         }
+    }
+
+    /// The pool that the stream's connection belongs to.
+    pub(super) fn pool(&self) -> Option<&Rc<HostPool>> {
+        self.pool.as_ref()
     }
 
     fn take(&mut self) -> Self {
@@ -167,41 +182,5 @@ impl Drop for StreamGuard {
             connection.end();
             pool.stream_ended();
         }
-    }
-}
-
-/// Body of a response. The stream ends with its last frame, or when it is dropped.
-#[derive(Debug)]
-pub(crate) struct UpstreamBody {
-    incoming: Incoming,
-    guard: Option<StreamGuard>,
-}
-
-impl Drop for UpstreamBody {
-    fn drop(&mut self) {
-        if let Some(guard) = &self.guard {
-            guard.reset();
-        }
-    }
-}
-
-impl HttpBody for UpstreamBody {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) || self.incoming.is_end_stream() {
-            self.guard = None;
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
     }
 }

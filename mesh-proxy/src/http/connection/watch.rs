@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    io,
     pin::{Pin, pin},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -15,12 +16,13 @@ use crate::drain::{DrainWatch, Phase};
 /// Longest wait for a client to end an HTTP/2 connection after it was told to.
 const GOAWAY_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Polls the codec, and watches over drain and time limits beside it.
+/// Polls the codec, flushes what it has written, and watches over drain and time limits beside it.
 pub(super) async fn drive<C>(
     mut conn: Pin<&mut C>,
     connection: &Connection,
     drain: DrainWatch,
     shut_down: impl Fn(Pin<&mut C>),
+    flush: impl Fn(&mut Context<'_>) -> Poll<io::Result<()>>,
     http2: bool,
 ) -> hyper::Result<()>
 where
@@ -32,6 +34,10 @@ where
         loop {
             if let Poll::Ready(result) = conn.as_mut().poll(cx) {
                 return Poll::Ready(result);
+            }
+            if let Poll::Ready(Err(_)) = flush(cx) {
+                // The client is gone.
+                return Poll::Ready(Ok(()));
             }
             match watch.poll(cx, timer.as_mut()) {
                 Poll::Pending => return Poll::Pending,
