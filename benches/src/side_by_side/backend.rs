@@ -1,4 +1,4 @@
-//! The backend: answers each request with 1 KiB. It runs on a thread of its own.
+//! The backend: answers each request with 1 KiB, one for `/1m` with 1 MiB. It runs on a thread of its own.
 
 use std::{convert::Infallible, net::Ipv4Addr};
 
@@ -11,8 +11,8 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 use super::case::Case;
 
-/// The body of every answer.
-const BODY: &[u8] = &[b'x'; 1024];
+const SMALL: &[u8] = &[b'x'; 1024];
+static LARGE: &[u8] = &[b'x'; 1 << 20];
 
 /// A running backend; ends when dropped.
 pub(crate) struct Backend {
@@ -54,14 +54,13 @@ async fn serve(listener: TcpListener, case: Case) {
                 Case::H2 => {
                     drop(conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service_fn(answer)).await)
                 }
-                Case::H1 | Case::Tcp => {
-                    drop(conn::http1::Builder::new().serve_connection(io, service_fn(answer)).await)
-                }
+                _ => drop(conn::http1::Builder::new().serve_connection(io, service_fn(answer)).await),
             }
         });
     }
 }
 
-async fn answer(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    Ok(Response::new(Full::new(Bytes::from_static(BODY))))
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body = if request.uri().path() == "/1m" { LARGE } else { SMALL };
+    Ok(Response::new(Full::new(Bytes::from_static(body))))
 }

@@ -18,7 +18,7 @@ const TICKS: f64 = 100.0;
 pub(crate) struct Proxy(Child);
 
 impl Proxy {
-    /// Starts `binary ARGS CONFIG`, on the last core if `taskset` is there.
+    /// Starts `binary ARGS CONFIG` (`ARGS` end with what announces the file), on the last core if `taskset` is there.
     pub(crate) fn start(binary: &Path, args: &[&str], config: &Path) -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut command = if cores > 1 && Path::new("/usr/bin/taskset").exists() {
@@ -30,16 +30,6 @@ impl Proxy {
         };
         command.args(args).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Self(command.spawn().with_context(|| format!("cannot start {}", binary.display()))?))
-    }
-
-    /// Waits until `port` accepts connections.
-    pub(crate) async fn wait_for(&self, port: u16) -> anyhow::Result<()> {
-        let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-            anyhow::ensure!(Instant::now() < end, "port {port} did not open");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 
     /// User and system seconds so far.
@@ -63,6 +53,16 @@ impl Drop for Proxy {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Waits until `port` accepts connections.
+pub(crate) async fn wait_for(port: u16) -> anyhow::Result<()> {
+    let end = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
+        anyhow::ensure!(Instant::now() < end, "port {port} did not open");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
 }
 
 /// A port that was free a moment ago: both proxies must be told one before they start.
