@@ -68,7 +68,7 @@ impl SendError {
     }
 
     /// An HTTP/2 exchange failed.
-    pub(super) fn http2(source: h2::Error, request: Option<Request<Body>>, reused: bool) -> Self {
+    pub(super) fn http2(source: h2::Error, request: Option<Box<Request<Body>>>, reused: bool) -> Self {
         let kind = match source.reason() {
             _ if request.is_some() => SendErrorKind::Unsent,
             Some(h2::Reason::REFUSED_STREAM) => SendErrorKind::Refused,
@@ -77,6 +77,6 @@ impl SendError {
             Some(reason) if source.is_remote() => SendErrorKind::Reset(reason.into()),
             _ => SendErrorKind::Protocol,
         };
-        Self { kind, reused, request: request.map(Box::new), source: source.into() }
+        Self { kind, reused, request, source: source.into() }
     }
 }

@@ -121,7 +121,7 @@ impl H2 {
     pub(super) fn begin_exchange(&self, request: Request<Body>) -> Result<Exchange, Refusal> {
         if let Err(e) = self.check() {
             self.stopped.set(true);
-            return Err((e, Some(request)));
+            return Err((e, Some(Box::new(request))));
         }
         let (parts, body) = request.into_parts();
         let mut request = Request::from_parts(parts, ());
@@ -168,7 +168,7 @@ impl H2 {
 }
 
 /// Why a request was not sent, and the request if it can be sent elsewhere as it is.
-pub(super) type Refusal = (h2::Error, Option<Request<Body>>);
+pub(super) type Refusal = (h2::Error, Option<Box<Request<Body>>>);
 
 /// A request that was sent. Dropping it, or the response's body before its end, resets the stream.
 #[derive(Debug)]

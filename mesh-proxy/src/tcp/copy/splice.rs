@@ -56,8 +56,10 @@ impl Splice {
         loop {
             while let Some(pipe) = &mut self.pipe {
                 to.note_written(ready!(pipe.poll_empty(target, cx))?);
-                if pipe.filled == 0 {
-                    self.pipe.take().map(Pipe::give_back);
+                if pipe.filled == 0
+                    && let Some(pipe) = self.pipe.take()
+                {
+                    pipe.give_back();
                 }
             }
             if trickle {
