@@ -22,7 +22,7 @@ mod rotator;
 mod source;
 mod state;
 
-pub use driver::{AgentConfig, WorkloadIdentity};
+pub use driver::{AgentConfig, Renewer, WorkloadIdentity};
 #[cfg(feature = "test-util")]
 pub use flaky::{Behaviour, FlakySource};
 pub use remote::{RemoteCa, RemoteCaConfig, TokenSource};

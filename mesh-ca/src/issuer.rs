@@ -1,6 +1,7 @@
 //! Issuing: template → sign → verify what was signed.
 //!
-//! [`CertIssuer`] is the seam: [`SelfSigned`] keeps a root of its own in a [`CaStore`], [`PluggedIn`] signs with an
+//! [`CertIssuer`] is the seam: [`SelfSigned`] keeps a root of its own in a [`CaStore`], [`RotatingCa`] changes it under way and
+//! takes certificates back, [`PluggedIn`] signs with an
 //! intermediate that somebody else made and put into a folder; an issuer that asks somebody
 //! else (a KMS, a registration authority) implements the same trait and can run the same conformance suite
 //! (`issuer::conformance`, feature `test-util`).
@@ -18,6 +19,9 @@ mod jwt;
 pub mod keys;
 mod plugged_in;
 mod policy;
+pub mod records;
+pub mod revocation;
+pub mod rotation;
 mod self_signed;
 pub mod store;
 mod template;
@@ -40,8 +44,11 @@ pub use jwt::{IssueJwtError, JwtIssuer, JwtRequest, JwtSigner, JwtSignerConfig, 
 pub use keys::{DirectoryKeyStore, KeyName, KeyStore, KeyStoreError, MemoryKeyStore};
 pub use plugged_in::{CaFile, PluggedIn, PluggedInConfig, PluggedInError, PluggedInStatus, PluggedInWatch, Reload};
 pub use policy::{IssuancePolicy, KeyPolicy};
+pub use records::{DirectoryRecords, IssuedRecord, IssuedRecords};
+pub use revocation::{MAX_REVOKED, RevocationReason, RevocationReasonError, Revoked};
+pub use rotation::{RootKeys, RootRotationConfig, RotatingCa, RotatingCaConfig, RotatingCaError};
 pub use self_signed::{SelfSigned, SelfSignedConfig, SelfSignedError};
-pub use store::{CaStore, DirectoryStore, StoreError, StoreItem};
+pub use store::{CaStore, DirectoryStore, StoreError, StoreItem, StoreLock};
 
 /// What an issuer is asked for. The asker has been authenticated as `id` already.
 #[derive(Debug, Clone)]
@@ -64,6 +71,8 @@ pub struct IssuedCertificate {
     pub chain: Vec<CertificateDer<'static>>,
     /// The root that the chain ends at.
     pub root: CertificateDer<'static>,
+    /// All roots that the issuer's peers believe, at the time of signing; more than one while roots are being changed.
+    pub roots: Vec<CertificateDer<'static>>,
     /// Who it speaks for.
     pub id: SpiffeId,
     /// The leaf's serial number, hexadecimal.
@@ -75,9 +84,11 @@ pub struct IssuedCertificate {
 }
 
 impl IssuedCertificate {
-    /// Each certificate as PEM: leaf, intermediates, root. That is what Istio's CSR API answers.
+    /// Each certificate as PEM: leaf, intermediates, and as the last text the roots, all of them. That is what Istio's CSR API
+    /// answers, whose last element is the content of `root-cert.pem`.
     pub fn pem_with_root(&self) -> Vec<String> {
-        self.chain.iter().chain([&self.root]).map(|c| certificates_to_pem([c])).collect()
+        let chain = self.chain.iter().map(|c| certificates_to_pem([c]));
+        chain.chain([certificates_to_pem(&self.roots)]).collect()
     }
 }
 

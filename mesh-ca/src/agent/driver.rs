@@ -33,7 +33,8 @@ pub struct AgentConfig {
     /// When to renew.
     pub rotation: RotationConfig,
     /// Whom to believe from the start: the roots that the CA itself is verified with. Roots that a source gives are added
-    /// to those of the id's trust domain while it holds. Default none.
+    /// to those of the id's trust domain while it holds. One of them that a source gives too is the source's from then on:
+    /// it goes when the source does not give it any more. Default none.
     pub bundles: TrustBundles,
 }
 
@@ -102,6 +103,7 @@ impl WorkloadIdentity {
         let renew = Arc::new(Notify::new());
         let driver = Driver {
             rotator: Rotator::new(config.rotation.clone(), rand::random()),
+            given: Arc::new(config.bundles.clone()),
             config: Arc::new(config),
             source,
             clock: Arc::clone(&clock),
@@ -120,6 +122,24 @@ impl WorkloadIdentity {
     pub fn renew_now(&self) {
         self.renew.notify_one();
     }
+
+    /// A handle that asks for renewals. It does not keep the identity alive.
+    pub fn renewer(&self) -> Renewer {
+        Renewer { renew: Arc::clone(&self.renew) }
+    }
+}
+
+/// Asks a [`WorkloadIdentity`] to renew ahead of time.
+#[derive(Debug, Clone)]
+pub struct Renewer {
+    renew: Arc<Notify>,
+}
+
+impl Renewer {
+    /// As [`WorkloadIdentity::renew_now`].
+    pub fn renew_now(&self) {
+        self.renew.notify_one();
+    }
 }
 
 impl Drop for WorkloadIdentity {
@@ -128,7 +148,15 @@ impl Drop for WorkloadIdentity {
     }
 }
 
-type Fetch = Pin<Box<dyn Future<Output = Result<(X509Svid, TrustBundles), SourceError>> + Send>>;
+type Fetch = Pin<Box<dyn Future<Output = Result<Obtained, SourceError>> + Send>>;
+
+/// What a fetch led to.
+struct Obtained {
+    svid: X509Svid,
+    bundles: TrustBundles,
+    /// What is left of the bundles known from the start.
+    given: TrustBundles,
+}
 
 struct Driver {
     rotator: Rotator,
@@ -136,6 +164,8 @@ struct Driver {
     source: Arc<dyn CertSource>,
     clock: Arc<dyn Clock>,
     publish: watch::Sender<Arc<IdentityState>>,
+    /// What is left of the bundles that are known from the start: no root that the source has given.
+    given: Arc<TrustBundles>,
 }
 
 impl Driver {
@@ -176,19 +206,21 @@ impl Driver {
             clock: Arc::clone(&self.clock),
             current,
             bundles: Arc::clone(&state.bundles),
+            given: Arc::clone(&self.given),
         };
         Box::pin(task.run())
     }
 
-    fn finish_fetch(&mut self, outcome: Result<(X509Svid, TrustBundles), SourceError>) {
+    fn finish_fetch(&mut self, outcome: Result<Obtained, SourceError>) {
         let now = self.clock.now();
         match outcome {
-            Ok((svid, bundles)) => {
+            Ok(Obtained { svid, bundles, given }) => {
                 if !self.rotator.obtained(now, svid.not_after()) {
                     self.note_failure("the certificate had ended on arrival; compare our clock with the CA's");
                     return;
                 }
                 tracing::debug!(id = %svid.id(), serial = svid.serial(), "certificate obtained");
+                self.given = Arc::new(given);
                 self.publish.send_modify(|state| {
                     let state = Arc::make_mut(state);
                     state.svid = Some(Arc::new(svid));
@@ -238,7 +270,7 @@ impl Driver {
 }
 
 /// Waits for the fetch, or for ever when there is none.
-async fn pending_or(fetch: &mut Option<Fetch>) -> Result<(X509Svid, TrustBundles), SourceError> {
+async fn pending_or(fetch: &mut Option<Fetch>) -> Result<Obtained, SourceError> {
     match fetch {
         Some(fetch) => fetch.await,
         None => std::future::pending().await,
@@ -252,10 +284,11 @@ struct FetchTask {
     clock: Arc<dyn Clock>,
     current: Option<Arc<X509Svid>>,
     bundles: Arc<TrustBundles>,
+    given: Arc<TrustBundles>,
 }
 
 impl FetchTask {
-    async fn run(self) -> Result<(X509Svid, TrustBundles), SourceError> {
+    async fn run(self) -> Result<Obtained, SourceError> {
         let unusable = |e: &dyn std::fmt::Display| SourceError::Unusable(e.to_string());
         let (key, csr_pem) = self.make_key().await?;
         let request = CertRequest {
@@ -264,7 +297,7 @@ impl FetchTask {
             dns_names: self.config.dns_names.clone(),
             lifetime: self.config.lifetime,
             current: self.current,
-            bundles: self.bundles,
+            bundles: Arc::clone(&self.bundles),
         };
         let fetched = self.source.fetch(&request).await?;
         let svid = X509Svid::new(fetched.chain, key).map_err(|e| unusable(&e))?;
@@ -272,14 +305,23 @@ impl FetchTask {
             return Err(SourceError::Unusable(format!("it is for {}, not for {}", svid.id(), self.config.id)));
         }
         let trust_domain = self.config.id.trust_domain();
-        let mut bundle = TrustBundle::new(trust_domain.clone(), fetched.roots).map_err(|e| unusable(&e))?;
-        let mut bundles = self.config.bundles.clone();
-        if let Some(given) = bundles.bundle(trust_domain) {
-            bundle = bundle.union(given);
-        }
+        let fetched = TrustBundle::new(trust_domain.clone(), fetched.roots).map_err(|e| unusable(&e))?;
+        let mut given = TrustBundles::clone(&self.given);
+        let bundle = match given.bundle(trust_domain) {
+            // A source that says nothing of roots changes nothing.
+            _ if fetched.roots().is_empty() => self.bundles.bundle(trust_domain).cloned().unwrap_or(fetched),
+            None => fetched,
+            Some(own) => {
+                let rest = own.without(&fetched);
+                let bundle = fetched.union(&rest);
+                given.insert(rest);
+                bundle
+            }
+        };
         svid.verify(&bundle, self.clock.now().wall).map_err(|e| unusable(&e))?;
+        let mut bundles = given.clone();
         bundles.insert(bundle);
-        Ok((svid, bundles))
+        Ok(Obtained { svid, bundles, given })
     }
 
     /// RSA keys take long enough to make to be kept off the runtime's threads; the others take microseconds.

@@ -216,16 +216,19 @@ fn authorization(token: &BearerToken) -> Result<MetadataValue<Ascii>, SourceErro
     Ok(value)
 }
 
-/// Leaf first, root last (istio/api security/v1alpha1/ca.proto).
+/// Leaf first; the last text is the roots, of which there may be several (istio/api security/v1alpha1/ca.proto; istiod sends
+/// its whole `root-cert.pem` there).
 fn read_answer(chain: &[String]) -> Result<FetchedCertificate, SourceError> {
+    let read = |pem: &String| certificates_from_pem(pem.as_bytes()).map_err(|e| SourceError::Unusable(e.to_string()));
+    let (roots, chain) = chain.split_last().ok_or_else(|| SourceError::Unusable("the chain is empty".into()))?;
     let mut certificates: Vec<CertificateDer<'static>> = Vec::new();
     for pem in chain {
-        certificates.extend(certificates_from_pem(pem.as_bytes()).map_err(|e| SourceError::Unusable(e.to_string()))?);
+        certificates.extend(read(pem)?);
     }
-    match certificates.pop() {
-        Some(root) if !certificates.is_empty() => Ok(FetchedCertificate::new(certificates, vec![root])),
-        _ => Err(SourceError::Unusable("the chain has no leaf and root".into())),
+    if certificates.is_empty() {
+        return Err(SourceError::Unusable("the chain has no leaf and root".into()));
     }
+    Ok(FetchedCertificate::new(certificates, read(roots)?))
 }
 
 /// An error with its causes in one line: the outermost one says little.

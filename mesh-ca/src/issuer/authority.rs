@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
-use rcgen::Issuer;
+use rcgen::{CertificateRevocationListParams, Issuer};
 use rustls_pki_types::CertificateDer;
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     policy::IssuancePolicy,
     template::{self, Validity},
 };
-use crate::spiffe::{KeyError, TrustBundle, verify, x509::Facts};
+use crate::spiffe::{Crl, KeyError, TrustBundle, verify, x509::Facts};
 
 pub(super) struct Authority {
     issuer: Issuer<'static, CertificateSigner>,
@@ -115,6 +115,12 @@ impl Authority {
         self.verify_signed(leaf, request, validity, now)
     }
 
+    /// Signs a revocation list, and reads it as a peer would.
+    pub(super) fn sign_crl(&self, params: &CertificateRevocationListParams) -> Result<Crl, String> {
+        let signed = params.signed_by(&self.issuer).map_err(|e| e.to_string())?;
+        Crl::from_der(signed.der()).map_err(|e| e.to_string())
+    }
+
     /// What leaves here is looked at as a peer would look at it.
     fn verify_signed(
         &self,
@@ -140,6 +146,7 @@ impl Authority {
         Ok(IssuedCertificate {
             chain,
             root: self.root.clone(),
+            roots: self.bundle.roots().iter().map(|r| r.certificate().clone()).collect(),
             id: verified.id,
             serial: verified.serial,
             not_before: verified.not_before,

@@ -75,6 +75,10 @@ async fn cuts_lifetimes(issuer: &dyn CertIssuer, id: &SpiffeId) {
 /// # Panics
 /// When the contract is broken.
 pub async fn check_store(store: &dyn CaStore) {
+    let lock = store.lock().await.unwrap();
+    assert!(matches!(store.lock().await, Err(StoreError::Locked { .. })), "one at a time is the CA");
+    drop(lock);
+    drop(store.lock().await.expect("a lock that was given back can be taken"));
     for item in StoreItem::ALL {
         assert!(store.load(item).await.unwrap().is_none(), "an empty store has nothing");
         store.create(item, b"one").await.unwrap();

@@ -217,7 +217,7 @@ async fn create(
 async fn root_pem(key: Arc<dyn CaKey>, config: &SelfSignedConfig, now: SystemTime) -> Result<String, SelfSignedError> {
     let failed = |e: &dyn std::fmt::Display| SelfSignedError::Create(e.to_string());
     let validity = Validity::new(now, config.policy.backdate, config.root_lifetime);
-    let params = template::root(&config.trust_domain, validity).map_err(|e| failed(&e))?;
+    let params = template::root(&config.trust_domain, 1, validity).map_err(|e| failed(&e))?;
     let signer = CertificateSigner::new(key)?;
     let signed = tokio::task::spawn_blocking(move || params.self_signed(&signer)).await.map_err(|e| failed(&e))?;
     Ok(certificates_to_pem([signed.map_err(|e| failed(&e))?.der()]))
@@ -250,9 +250,10 @@ fn read(
 ) -> Result<Authority, SelfSignedError> {
     let damaged = |reason: String| SelfSignedError::Damaged { reason };
     let certificates = certificates_from_pem(stored).map_err(|e| damaged(e.to_string()))?;
-    let [certificate]: [CertificateDer<'static>; 1] = certificates
-        .try_into()
-        .map_err(|c: Vec<_>| damaged(format!("it holds {} certificates instead of one", c.len())))?;
+    let [certificate]: [CertificateDer<'static>; 1] = certificates.try_into().map_err(|c: Vec<_>| {
+        let hint = if c.len() == 2 { ": a rotation is under way, which RotatingCa goes on with" } else { "" };
+        damaged(format!("it holds {} certificates instead of one{hint}", c.len()))
+    })?;
     let of = check_signing(&certificate, Place::Root).map_err(|e| damaged(e.to_string()))?;
     if of.as_ref() != Some(&config.trust_domain) {
         let stored = of.map_or_else(|| "(none)".into(), |t| t.to_string());

@@ -3,7 +3,7 @@
 mod directory;
 mod folder;
 
-use std::{fmt, path::PathBuf};
+use std::{any::Any, fmt, path::PathBuf};
 
 use async_trait::async_trait;
 use zeroize::Zeroizing;
@@ -11,26 +11,32 @@ use zeroize::Zeroizing;
 pub use directory::DirectoryStore;
 pub(super) use folder::Folder;
 
-/// Most bytes that an item may have.
-pub const MAX_ITEM_BYTES: u64 = 1024 * 1024;
+/// Most bytes that an item may have: a list of the most certificates that can be revoked fits.
+pub const MAX_ITEM_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A thing that is kept. Each is written and read whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum StoreItem {
-    /// The signing key and its certificate, in one PEM text so that they can never be torn apart. Secret.
+    /// The signing key and its certificate, in one PEM text so that they can never be torn apart; with those of the other root
+    /// and the state while roots are being changed. Secret.
     SigningCa,
     /// The roots, for whoever needs to verify, as PEM. Public.
     RootCertificates,
     /// The key that signs join tokens, as PEM. Secret.
     TokenKey,
-    /// The key that signs JWT-SVIDs, as PEM. Secret.
+    /// The keys that sign JWT-SVIDs, as PEM. Secret.
     JwtKey,
+    /// Which certificates were taken back, as JSON. Public.
+    Revocations,
+    /// The revocation lists, for whoever needs to verify, as PEM. Public.
+    Crl,
 }
 
 impl StoreItem {
     /// All items.
-    pub const ALL: [Self; 4] = [Self::SigningCa, Self::RootCertificates, Self::TokenKey, Self::JwtKey];
+    pub const ALL: [Self; 6] =
+        [Self::SigningCa, Self::RootCertificates, Self::TokenKey, Self::JwtKey, Self::Revocations, Self::Crl];
 
     /// Its file name in a directory, or its key in a Kubernetes Secret.
     pub fn name(self) -> &'static str {
@@ -39,12 +45,14 @@ impl StoreItem {
             Self::RootCertificates => "root-cert.pem",
             Self::TokenKey => "token-key.pem",
             Self::JwtKey => "jwt-key.pem",
+            Self::Revocations => "revocations.json",
+            Self::Crl => "ca-crl.pem",
         }
     }
 
     /// Whether it holds a private key, so that nobody else may read it.
     pub fn is_secret(self) -> bool {
-        !matches!(self, Self::RootCertificates)
+        !matches!(self, Self::RootCertificates | Self::Revocations | Self::Crl)
     }
 }
 
@@ -66,6 +74,14 @@ pub enum StoreError {
     /// The item is larger than [`MAX_ITEM_BYTES`].
     #[error("{0} is larger than {MAX_ITEM_BYTES} bytes; it is not what was written here")]
     TooLarge(String),
+    /// Another process is the CA.
+    #[error("{place} is in use by {holder}; end that process, or use another folder")]
+    Locked {
+        /// What is locked.
+        place: String,
+        /// Who holds it.
+        holder: String,
+    },
     /// The file system refused.
     #[error("cannot {action} {path}: {source}", path = .path.display())]
     Io {
@@ -82,6 +98,24 @@ pub enum StoreError {
     Other(String),
 }
 
+/// The right to be the CA, see [`CaStore::lock`]; given back when dropped.
+pub struct StoreLock {
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl StoreLock {
+    /// Holds it for as long as `held` is not dropped.
+    pub fn new(held: impl Any + Send + Sync) -> Self {
+        Self { _held: Box::new(held) }
+    }
+}
+
+impl fmt::Debug for StoreLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreLock")
+    }
+}
+
 /// Keeps a CA's few items.
 ///
 /// # Contract
@@ -91,12 +125,20 @@ pub enum StoreError {
 ///   [`StoreError::Exists`].
 /// - `replace` writes whether or not the item is there.
 /// - When a write has returned, the item survives a power cut.
+/// - `lock` gives the right to be the CA to one process at a time, or says who has it; it ends with the value, and with the
+///   process. Reading needs no lock.
 /// - Secret items ([`StoreItem::is_secret`]) are kept so that nobody but the owner can read them, and are refused when
 ///   they are found otherwise.
 ///
 /// Ready-made: [`DirectoryStore`]; `MemoryStore` (feature `test-util`). Anyone's can run `conformance::check_store`.
 #[async_trait]
 pub trait CaStore: fmt::Debug + Send + Sync {
+    /// Takes the right to be the CA.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`], or when it cannot be found out.
+    async fn lock(&self) -> Result<StoreLock, StoreError>;
+
     /// Reads an item.
     ///
     /// # Errors
@@ -121,17 +163,22 @@ pub use memory::MemoryStore;
 
 #[cfg(feature = "test-util")]
 mod memory {
-    use std::{collections::BTreeMap, fmt, sync::Mutex, sync::PoisonError};
+    use std::{
+        collections::BTreeMap,
+        fmt,
+        sync::{Arc, Mutex, PoisonError},
+    };
 
     use async_trait::async_trait;
     use zeroize::Zeroizing;
 
-    use super::{CaStore, StoreError, StoreItem};
+    use super::{CaStore, StoreError, StoreItem, StoreLock};
 
     /// Keeps items in memory, for tests.
     #[derive(Default)]
     pub struct MemoryStore {
         items: Mutex<BTreeMap<StoreItem, Zeroizing<Vec<u8>>>>,
+        lock: Arc<tokio::sync::Mutex<()>>,
     }
 
     impl fmt::Debug for MemoryStore {
@@ -142,6 +189,11 @@ mod memory {
 
     #[async_trait]
     impl CaStore for MemoryStore {
+        async fn lock(&self) -> Result<StoreLock, StoreError> {
+            let locked = || StoreError::Locked { place: "the store".into(), holder: "this process".into() };
+            Ok(StoreLock::new(Arc::clone(&self.lock).try_lock_owned().map_err(|_| locked())?))
+        }
+
         async fn load(&self, item: StoreItem) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
             Ok(self.items.lock().unwrap_or_else(PoisonError::into_inner).get(&item).cloned())
         }

@@ -73,11 +73,18 @@ pub(super) fn leaf(
 }
 
 /// The template of a self-signed root that carries its trust domain's id (X509-SVID.md section 3.2).
-pub(super) fn root(trust_domain: &TrustDomain, validity: Validity) -> Result<CertificateParams, IssueError> {
+///
+/// Roots of different generations have different names: revocation lists are found by the name of their issuer.
+pub(super) fn root(
+    trust_domain: &TrustDomain,
+    generation: u64,
+    validity: Validity,
+) -> Result<CertificateParams, IssueError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, trust_domain.as_str());
-    params.distinguished_name.push(DnType::CommonName, "mesh root");
+    let name = if generation == 1 { "mesh root".into() } else { format!("mesh root {generation}") };
+    params.distinguished_name.push(DnType::CommonName, name);
     params.subject_alt_names.push(uri(&trust_domain.id())?);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

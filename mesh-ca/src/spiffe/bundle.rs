@@ -162,6 +162,15 @@ impl TrustBundle {
         self
     }
 
+    /// This bundle without the roots of `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let is_other = |der: &CertificateDer<'_>| other.roots.iter().any(|r| r.der == *der);
+        let roots: Vec<TrustRoot> = self.roots.iter().filter(|r| !is_other(&r.der)).cloned().collect();
+        let anchors = roots.iter().map(|r| r.anchor.clone()).collect();
+        Self { trust_domain: self.trust_domain.clone(), roots, anchors, crls: Arc::clone(&self.crls) }
+    }
+
     pub(super) fn anchors(&self) -> &[TrustAnchor<'static>] {
         &self.anchors
     }

@@ -105,7 +105,16 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::Malformed`] when there is none or its type is not supported.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyError> {
-        let mut der = PrivateKeyDer::from_pem_slice(pem).map_err(|_| KeyError::Malformed)?;
+        Self::from_der(PrivateKeyDer::from_pem_slice(pem).map_err(|_| KeyError::Malformed)?)
+    }
+
+    /// Reads every private key of a PEM text, in order; there may be none.
+    pub(crate) fn all_from_pem(pem: &[u8]) -> Result<Vec<Self>, KeyError> {
+        let keys = PrivateKeyDer::pem_slice_iter(pem);
+        keys.map(|der| Self::from_der(der.map_err(|_| KeyError::Malformed)?)).collect()
+    }
+
+    fn from_der(mut der: PrivateKeyDer<'static>) -> Result<Self, KeyError> {
         let parsed = KeyPair::try_from(&der).map_err(|_| KeyError::Malformed);
         let pkcs8 = match (&der, parsed) {
             (PrivateKeyDer::Pkcs8(k), Ok(mut pair)) => {

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::{CaStore, StoreError, StoreItem, folder::Folder};
+use super::{CaStore, StoreError, StoreItem, StoreLock, folder::Folder};
 
 /// Keeps each item as a file, see [`StoreItem::name`].
 ///
 /// A write goes to a new file beside the target (mode 0600, or 0644 for public items), is synced, and then takes the
-/// target's name in one step; the folder is synced too. Files of interrupted writes (`.tmp-*`) are harmless.
+/// target's name in one step; the folder is synced too. Files of interrupted writes (`.tmp-*`) are harmless. The file `.lock`
+/// is locked by the process that is the CA, and says which one that is.
 #[derive(Debug, Clone)]
 pub struct DirectoryStore {
     folder: Folder,
@@ -33,6 +34,10 @@ impl DirectoryStore {
 
 #[async_trait]
 impl CaStore for DirectoryStore {
+    async fn lock(&self) -> Result<StoreLock, StoreError> {
+        Ok(StoreLock::new(self.folder.run(Folder::lock).await?))
+    }
+
     async fn load(&self, item: StoreItem) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         self.folder.run(move |f| f.read(item.name(), item.is_secret())).await
     }

@@ -1,7 +1,7 @@
 //! [`Folder`]: files that are written whole or not at all.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -20,6 +20,9 @@ use super::{MAX_ITEM_BYTES, StoreError};
 pub(in crate::issuer) struct Folder {
     directory: PathBuf,
 }
+
+/// The file that the CA locks.
+const LOCK: &str = ".lock";
 
 /// Tells apart the temporary files of one process.
 static WRITES: AtomicU64 = AtomicU64::new(0);
@@ -95,6 +98,34 @@ impl Folder {
             return Err(io_error("replace", &target, e));
         }
         self.sync()
+    }
+
+    /// Locks the file `.lock`, for as long as what is given back stays open. Who holds it stands in the file; that is for people
+    /// only, what counts is the lock, which ends with its process.
+    pub(in crate::issuer) fn lock(&self) -> Result<File, StoreError> {
+        let path = self.path(LOCK);
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let mut file = options.map_err(|e| io_error("open", &path, e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Who it is helps people; when it cannot be read, it is locked all the same.
+                let _ = file.take(256).read_to_string(&mut holder);
+                let holder = if holder.trim().is_empty() { "another process" } else { holder.trim() };
+                return Err(StoreError::Locked {
+                    place: self.directory.display().to_string(),
+                    holder: holder.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(e)) => return Err(io_error("lock", &path, e)),
+        }
+        let program = std::env::args_os().next().unwrap_or_default();
+        let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let holder = format!("process {} ({program})\n", std::process::id());
+        let told = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
+        told.map_err(|e| io_error("write", &path, e))?;
+        Ok(file)
     }
 
     /// Removes a file; one that is absent is no error.
