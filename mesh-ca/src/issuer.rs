@@ -40,7 +40,10 @@ use crate::spiffe::{SpiffeId, TrustBundle, certificates_to_pem};
 pub(crate) use csr::shown;
 pub use csr::{Csr, CsrError, CsrKey, MAX_CSR_BYTES};
 pub use error::IssueError;
-pub use jwt::{IssueJwtError, JwtIssuer, JwtRequest, JwtSigner, JwtSignerConfig, JwtSignerError, MAX_AUDIENCES};
+pub use jwt::{
+    IssueJwtError, JwtIssuer, JwtRequest, JwtRotationConfig, JwtSigner, JwtSignerConfig, JwtSignerError,
+    JwtSupervision, MAX_AUDIENCES, RotatingJwtSigner,
+};
 pub use keys::{DirectoryKeyStore, KeyName, KeyStore, KeyStoreError, MemoryKeyStore};
 pub use plugged_in::{CaFile, PluggedIn, PluggedInConfig, PluggedInError, PluggedInStatus, PluggedInWatch, Reload};
 pub use policy::{IssuancePolicy, KeyPolicy};

@@ -1,5 +1,7 @@
 //! [`JwtIssuer`]: who signs JWT-SVIDs.
 
+mod rotation;
+
 use std::{
     fmt,
     sync::Arc,
@@ -21,6 +23,8 @@ use crate::{
         SpiffeId, TrustDomain,
     },
 };
+
+pub use rotation::{JwtRotationConfig, JwtSupervision, RotatingJwtSigner};
 
 /// Most audiences of one token. JWT-SVID.md section 7.2 asks for one.
 pub const MAX_AUDIENCES: usize = 16;
@@ -80,7 +84,7 @@ impl IssueJwtError {
 /// - The bundle holds each key for as long as a token signed with it may live.
 /// - `issue_jwt` may wait for a remote signer; it is cancel safe. `jwt_bundle` returns at once.
 ///
-/// Ready-made: [`JwtSigner`]. Anyone's can run `conformance::check_jwt_issuer` (feature `test-util`).
+/// Ready-made: [`JwtSigner`], [`RotatingJwtSigner`]. Anyone's can run `conformance::check_jwt_issuer` (feature `test-util`).
 #[async_trait]
 pub trait JwtIssuer: fmt::Debug + Send + Sync {
     /// Signs one token.
@@ -155,7 +159,7 @@ pub enum JwtSignerError {
     Authority(#[from] JwtAuthorityError),
 }
 
-/// Signs JWT-SVIDs with one key of its own: ES256, ES384 or RS256 by the kind of the key.
+/// Signs JWT-SVIDs with one key of its own, which does not change: ES256, ES384 or RS256 by the kind of the key.
 pub struct JwtSigner {
     config: JwtSignerConfig,
     key: JwsKey,
@@ -170,10 +174,26 @@ impl JwtSigner {
     /// # Errors
     /// When the key is of a kind that JWT-SVID.md section 2.1 does not allow.
     pub fn new(key: &PrivateKey, config: JwtSignerConfig, clock: Arc<dyn Clock>) -> Result<Self, JwtSignerError> {
-        let key =
-            JwsKey::new(key).map_err(|_| JwtAuthorityError::Key("it must be ECDSA P-256 or P-384, or RSA".into()))?;
-        let authority = JwtAuthority::from_public_der(key.key_id(), key.public_key_der())?;
-        let bundle = JwtBundle::new(config.trust_domain.clone(), [authority]);
+        Self::with_others(key, [], config, clock)
+    }
+
+    /// Signs with `key`, and publishes the others too.
+    fn with_others<'a>(
+        key: &'a PrivateKey,
+        others: impl IntoIterator<Item = &'a PrivateKey>,
+        config: JwtSignerConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, JwtSignerError> {
+        let ready = |key: &PrivateKey| {
+            JwsKey::new(key).map_err(|_| JwtAuthorityError::Key("it must be ECDSA P-256 or P-384, or RSA".into()))
+        };
+        let key = ready(key)?;
+        let mut authorities = vec![JwtAuthority::from_public_der(key.key_id(), key.public_key_der())?];
+        for other in others {
+            let other = ready(other)?;
+            authorities.push(JwtAuthority::from_public_der(other.key_id(), other.public_key_der())?);
+        }
+        let bundle = JwtBundle::new(config.trust_domain.clone(), authorities);
         Ok(Self { config, key, bundles: bundle.clone().into(), bundle: Arc::new(bundle), clock })
     }
 

@@ -10,6 +10,7 @@ mod fleet;
 mod health;
 mod issuing;
 mod jwt;
+mod jwt_keys;
 mod keys;
 mod locks;
 mod openssl;
