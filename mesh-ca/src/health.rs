@@ -27,7 +27,7 @@ pub struct HealthPolicy {
     /// and a CA of ten years leaves two to replace it.
     pub warn_after: f64,
     /// So long before the end of the CA's or the serving certificate an instance is not ready any more: others should be asked.
-    /// Default 10 minutes.
+    /// Default 10 minutes; at most a tenth of the certificate's life.
     pub unready_before_end: Duration,
 }
 
@@ -165,10 +165,10 @@ fn seconds_between(from: SystemTime, to: SystemTime) -> f64 {
 
 fn level(begin: SystemTime, end: SystemTime, policy: &HealthPolicy, now: SystemTime) -> Level {
     let Ok(left) = end.duration_since(now) else { return Level::Dead };
-    if now < begin || left <= policy.unready_before_end {
+    let life = end.duration_since(begin).unwrap_or_default();
+    if now < begin || left <= policy.unready_before_end.min(life / 10) {
         return Level::Dead;
     }
-    let life = end.duration_since(begin).unwrap_or_default();
     let lived = now.duration_since(begin).unwrap_or_default();
     if lived.as_secs_f64() >= life.as_secs_f64() * policy.warn_after { Level::Warning } else { Level::Good }
 }

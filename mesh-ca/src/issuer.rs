@@ -35,7 +35,7 @@ use std::{
 use async_trait::async_trait;
 use rustls_pki_types::CertificateDer;
 
-use crate::spiffe::{SpiffeId, TrustBundle, certificates_to_pem};
+use crate::spiffe::{BundleSource, SpiffeId, TrustBundle, TrustBundles, certificates_to_pem};
 
 pub(crate) use csr::shown;
 pub use csr::{Csr, CsrError, CsrKey, MAX_CSR_BYTES};
@@ -121,4 +121,14 @@ pub trait CertIssuer: fmt::Debug + Send + Sync {
 
     /// When the issuer's own certificate ends. Nothing it signs lives longer.
     fn expires(&self) -> SystemTime;
+}
+
+/// Whom the workloads of an issuer in this process believe, with its revocation lists, as it is at each moment.
+#[derive(Debug, Clone)]
+pub struct IssuerBundles(pub Arc<dyn CertIssuer>);
+
+impl BundleSource for IssuerBundles {
+    fn bundles(&self) -> Arc<TrustBundles> {
+        Arc::new(TrustBundles::from(TrustBundle::clone(&self.0.trust_bundle())))
+    }
 }

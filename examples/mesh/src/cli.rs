@@ -108,6 +108,10 @@ pub(crate) struct ControlPlaneArgs {
     /// Folder of the certificate authority and of keys for tokens.
     #[arg(long, default_value = "mesh-state")]
     pub(crate) state: PathBuf,
+    /// Sign with the authority in this folder (ca-cert.pem, ca-key.pem, cert-chain.pem, root-cert.pem, ca-crl.pem: Istio's
+    /// cacerts), watched [default: an own root in --state].
+    #[arg(long)]
+    pub(crate) ca_dir: Option<PathBuf>,
     /// Trust domain.
     #[arg(long, default_value = "cluster.local")]
     pub(crate) trust_domain: String,
@@ -347,6 +351,48 @@ pub(crate) enum CaCommand {
     Token(CaTokenArgs),
     /// Print the roots of a certificate authority, making it if need be.
     Root(CaRootArgs),
+    /// Change the root of a running control plane, step by step, without an interruption.
+    Rotate(CaRotateArgs),
+    /// Take a certificate back: it stands on the revocation list of a running control plane from then on.
+    Revoke(CaRevokeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaRotateArgs {
+    /// What is to be done.
+    #[arg(value_enum)]
+    pub(crate) what: Rotate,
+    /// Control plane's admin address.
+    #[arg(long, default_value = "127.0.0.1:15014")]
+    pub(crate) control_plane: SocketAddr,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: TextOrJson,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rotate {
+    /// Show where it is, and whom it waits for.
+    Status,
+    /// Make a new root, and begin to give it to everybody.
+    Start,
+    /// Go back to the old root.
+    Abort,
+    /// Go on without waiting for those who are behind; they may be cut off until they renew.
+    Approve,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CaRevokeArgs {
+    /// Serial number of the certificate, hexadecimal.
+    pub(crate) serial: String,
+    /// Why: unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation or
+    /// privilegeWithdrawn.
+    #[arg(long, default_value = "unspecified")]
+    pub(crate) reason: mesh_ca::issuer::RevocationReason,
+    /// Control plane's admin address.
+    #[arg(long, default_value = "127.0.0.1:15014")]
+    pub(crate) control_plane: SocketAddr,
 }
 
 #[derive(Debug, Args)]

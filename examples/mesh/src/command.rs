@@ -5,6 +5,7 @@ mod ca;
 mod diff;
 mod explain;
 mod proxy;
+mod rotate;
 mod status;
 mod translate;
 mod validate;
@@ -18,6 +19,7 @@ pub(crate) use self::{
     diff::diff,
     explain::explain,
     proxy::{proxy, run_sidecar},
+    rotate::{ca_revoke, ca_rotate},
     status::{proxy_config, proxy_status},
     translate::translate,
     validate::validate,

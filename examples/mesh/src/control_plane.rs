@@ -62,8 +62,10 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
         None => None,
     };
 
-    let authority = Authority::open(&args.state, &args.trust_domain, args.certificate_ttl).await?;
+    let authority =
+        Authority::open(&args.state, args.ca_dir.as_deref(), &args.trust_domain, args.certificate_ttl).await?;
     let own = own_identity(&authority, &args).await?;
+    let _kept = authority.keep(&own);
     let states = mesh_config::watch(DirectorySource::new([config]), StoreOptions::default());
     let sidecars = Sidecars::open(args.state.join("sidecars.json"))?;
     let mesh = Mesh::follow(states, sidecars.subscribe(), Reader::new(&args.trust_domain, args.access_log.clone()));
@@ -81,14 +83,17 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
     let mut routes = tonic::service::Routes::builder();
     secured.add_to(&mut routes);
     routes.add_service(certificates);
-    let mut tls = tls::server_config(&own.watch(), ClientAuth::Optional, PeerPolicy::AnyTrusted).context("TLS")?;
+    let believed = Arc::new(authority.bundles());
+    let mut tls =
+        tls::server_config_with_bundles(&own.watch(), believed, ClientAuth::Optional, PeerPolicy::AnyTrusted)
+            .context("TLS")?;
     tls.alpn_protocols = vec![b"h2".to_vec()];
 
     addresses(&args, &listener, &admin, plaintext.as_ref())?;
     let servers: Vec<XdsServer> = std::iter::once(secured.clone()).chain(open.clone()).collect();
     let secure_port = ListenConfig::default();
     let handshakes = secure_port.failed_handshakes.clone();
-    tokio::spawn(admin::serve(admin, admin::State::new(mesh, servers.clone(), metrics, own.watch(), handshakes)));
+    tokio::spawn(admin::serve(admin, admin::State::new(mesh, servers.clone(), metrics, (authority.ca.clone(), own.watch()), handshakes)));
     if let (Some(listener), Some(open)) = (plaintext, open) {
         tokio::spawn(serve(listener, None, open.routes(), ListenConfig::default(), open.stopped()));
     }
@@ -119,7 +124,7 @@ async fn own_identity(authority: &Authority, args: &ControlPlaneArgs) -> anyhow:
     let config =
         AgentConfig::new(id).with_dns_names(names.map(str::to_owned)).with_bundles(bundles).with_lifetime(OWN_LIFETIME);
     let identity =
-        WorkloadIdentity::spawn(config, Arc::new(IssuerSource::new(authority.issuer.clone())), authority.clock());
+        WorkloadIdentity::spawn(config, Arc::new(IssuerSource::new(authority.ca.issuer())), authority.clock());
     let watch = identity.watch();
     let ready = tokio::time::timeout(OWN_CERTIFICATE, watch.ready()).await;
     anyhow::ensure!(

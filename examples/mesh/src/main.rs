@@ -41,6 +41,8 @@ fn main() -> ExitCode {
         Command::Ca(CaCommand::Verify(args)) => command::ca_verify(args),
         Command::Ca(CaCommand::Token(args)) => command::ca_token(args),
         Command::Ca(CaCommand::Root(args)) => command::ca_root(args),
+        Command::Ca(CaCommand::Rotate(args)) => command::ca_rotate(&args),
+        Command::Ca(CaCommand::Revoke(args)) => command::ca_revoke(&args),
         Command::ProxyStatus(args) => command::proxy_status(args),
         Command::ProxyConfig(args) => command::proxy_config(args),
     };

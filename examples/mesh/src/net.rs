@@ -21,14 +21,27 @@ pub(crate) async fn bind(addr: SocketAddr, option: &str) -> anyhow::Result<TcpLi
     })
 }
 
+/// What a `POST` to an admin port must carry: a web page that somebody was led to cannot send it.
+pub(crate) const ADMIN_HEADER: &str = "x-mesh-admin";
+
 /// One `GET`, on a connection of its own.
 pub(crate) async fn get(addr: SocketAddr, path: &str, timeout: Duration) -> anyhow::Result<(u16, Bytes)> {
-    let what = || format!("cannot read http://{addr}{path}");
+    ask(http::Method::GET, addr, path, timeout).await
+}
+
+/// One `POST` without a body, on a connection of its own.
+pub(crate) async fn post(addr: SocketAddr, path: &str, timeout: Duration) -> anyhow::Result<(u16, Bytes)> {
+    ask(http::Method::POST, addr, path, timeout).await
+}
+
+async fn ask(method: http::Method, addr: SocketAddr, path: &str, timeout: Duration) -> anyhow::Result<(u16, Bytes)> {
+    let what = || format!("cannot ask http://{addr}{path}");
     let exchange = async {
         let stream = TcpStream::connect(addr).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(connection);
-        let request = http::Request::get(path).header("host", addr.to_string()).body(Empty::<Bytes>::new())?;
+        let request = http::Request::builder().method(method).uri(path).header("host", addr.to_string());
+        let request = request.header(ADMIN_HEADER, "1").body(Empty::<Bytes>::new())?;
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ANSWER_LIMIT);

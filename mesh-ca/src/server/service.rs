@@ -14,10 +14,10 @@ use crate::{
         IstioCertificateRequest, IstioCertificateResponse, istio_certificate_service_server::IstioCertificateService,
     },
     audit::{AuditOutcome, AuditRecord, AuditSink, TracingAudit},
-    authn::{Authenticator, AuthnError, Identity, RequestFacts},
+    authn::{Authenticator, AuthnError, Identity, ProofKind, RequestFacts},
     clock::Clock,
-    issuer::{CertIssuer, Csr, CsrError, IssueError, IssueRequest, IssuedCertificate, shown},
-    spiffe::SpiffeId,
+    issuer::{rotation::HolderTable, CertIssuer, Csr, CsrError, IssueError, IssueRequest, IssuedCertificate, shown},
+    spiffe::{SpiffeId, x509::Facts},
 };
 
 /// Largest message read. A request is a CSR and little else.
@@ -46,6 +46,7 @@ pub struct CertificateService {
     audit: Arc<dyn AuditSink>,
     metrics: Arc<ServiceMetrics>,
     clock: Arc<dyn Clock>,
+    holders: Option<Arc<HolderTable>>,
 }
 
 /// A refusal: the code, what the caller is told, what is recorded.
@@ -63,7 +64,15 @@ impl Refusal {
 impl CertificateService {
     /// A service that audits by `tracing`. The clock dates the audit records.
     pub fn new(issuer: Arc<dyn CertIssuer>, authenticator: Arc<dyn Authenticator>, clock: Arc<dyn Clock>) -> Self {
-        Self { issuer, authenticator, audit: Arc::new(TracingAudit), metrics: Arc::default(), clock }
+        Self { issuer, authenticator, audit: Arc::new(TracingAudit), metrics: Arc::default(), clock, holders: None }
+    }
+
+    /// With those who are told which certificate takes the place of which: those of a
+    /// [`RotatingCa`](crate::issuer::RotatingCa), whose rotation then waits for fewer certificates to end.
+    #[must_use]
+    pub fn with_holders(mut self, holders: Arc<HolderTable>) -> Self {
+        self.holders = Some(holders);
+        self
     }
 
     /// With another place for audit records.
@@ -144,6 +153,14 @@ impl IstioCertificateService for CertificateService {
         match self.decide(&identity, request.into_inner()).await {
             Ok(issued) => {
                 self.metrics.count_issued();
+                if let Some(holders) = &self.holders
+                    && identity.proof == ProofKind::ClientCertificate
+                    && let Some(leaf) = facts.peer_certificates.first()
+                    && let Ok(shown) = Facts::parse(leaf)
+                {
+                    holders.seen(&shown.serial);
+                    holders.link(&issued.serial, &shown.serial);
+                }
                 let outcome = AuditOutcome::Issued {
                     id: issued.id.clone(),
                     serial: issued.serial.clone(),

@@ -34,9 +34,23 @@ pub enum ClientAuth {
 /// # Errors
 /// When the crypto provider cannot do TLS 1.2 or 1.3, which aws-lc-rs can.
 pub fn server_config(identity: &IdentityWatch, auth: ClientAuth, policy: PeerPolicy) -> Result<ServerConfig, Error> {
+    server_config_with_bundles(identity, Arc::new(identity.clone()), auth, policy)
+}
+
+/// As [`server_config`], but clients are verified by `bundles` in place of those that the identity came with: those of a CA in
+/// the same process ([`IssuerBundles`](crate::issuer::IssuerBundles)) are in force at once, with its revocation lists.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn server_config_with_bundles(
+    identity: &IdentityWatch,
+    bundles: Arc<dyn BundleSource>,
+    auth: ClientAuth,
+    policy: PeerPolicy,
+) -> Result<ServerConfig, Error> {
     let provider = provider();
     let mandatory = auth == ClientAuth::Required;
-    let verifier = SpiffeClientVerifier::new(Arc::new(identity.clone()), policy, mandatory, Arc::clone(&provider));
+    let verifier = SpiffeClientVerifier::new(bundles, policy, mandatory, Arc::clone(&provider));
     let mut config = ServerConfig::builder_with_details(provider, time(identity.clock()))
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(Arc::new(verifier))

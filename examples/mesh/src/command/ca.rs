@@ -11,7 +11,7 @@ use mesh_ca::spiffe;
 
 use super::block_on;
 use crate::{
-    authority::Authority,
+    authority::{self, Authority},
     cli::{CaRootArgs, CaTokenArgs, CaVerifyArgs},
     exit, net,
 };
@@ -53,19 +53,22 @@ fn time(text: &str) -> anyhow::Result<SystemTime> {
 
 /// `mesh ca token`.
 pub(crate) fn ca_token(args: CaTokenArgs) -> anyhow::Result<u8> {
-    let token = block_on(async {
-        let authority = Authority::open(&args.state, &args.trust_domain, ANY_LIFETIME).await?;
-        authority.token(&args.namespace, &args.service_account, args.ttl)
-    })?;
+    let whose = (args.namespace.as_str(), args.service_account.as_str());
+    let token = block_on(authority::token(&args.state, &args.trust_domain, whose, args.ttl))?;
     println!("{token}");
     Ok(exit::OK)
 }
 
 /// `mesh ca root`.
 pub(crate) fn ca_root(args: CaRootArgs) -> anyhow::Result<u8> {
-    let bundle =
-        block_on(async { Ok(Authority::open(&args.state, &args.trust_domain, ANY_LIFETIME).await?.bundle()) })?;
-    print!("{}", bundle.to_pem());
+    let pem = block_on(async {
+        // A control plane may be running: then what it has published is read.
+        if let Some(bundle) = authority::public_roots(&args.state, &args.trust_domain).await? {
+            return Ok(bundle.to_pem());
+        }
+        Ok(Authority::open(&args.state, None, &args.trust_domain, ANY_LIFETIME).await?.bundle().to_pem())
+    })?;
+    print!("{pem}");
     Ok(exit::OK)
 }
 
@@ -75,7 +78,7 @@ pub(crate) async fn prepare_authority(
     root_cert: &Path,
     tokens: impl Iterator<Item = (String, PathBuf)>,
 ) -> anyhow::Result<()> {
-    let authority = Authority::open(state, "cluster.local", ANY_LIFETIME).await?;
+    let authority = Authority::open(state, None, "cluster.local", ANY_LIFETIME).await?;
     let write = |path: &Path, content: &[u8]| {
         net::write_atomically(path, content).with_context(|| format!("cannot write {}", path.display()))
     };

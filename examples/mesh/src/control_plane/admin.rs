@@ -1,4 +1,6 @@
-//! The control plane's admin port: readiness, metrics, and what it knows.
+//! The control plane's admin port: readiness, metrics, what it knows, and what an operator asks of its authority.
+
+mod rotation;
 
 use std::{
     fmt::Write as _,
@@ -16,7 +18,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use mesh_ca::{agent::IdentityWatch, server::ServiceMetrics};
+use mesh_ca::{
+    agent::IdentityWatch,
+    health::{Health, HealthPolicy},
+    server::ServiceMetrics,
+};
 use mesh_xds::{
     server::{XdsServer, prometheus},
     translate::ProxyNode,
@@ -25,6 +31,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::mesh::Mesh;
+use crate::authority::Ca;
 
 /// What the port tells of.
 #[derive(Clone)]
@@ -32,6 +39,7 @@ pub(super) struct State {
     mesh: Mesh,
     servers: Vec<XdsServer>,
     certificates: Arc<ServiceMetrics>,
+    ca: Ca,
     own: IdentityWatch,
     failed_handshakes: Arc<AtomicU64>,
 }
@@ -41,10 +49,14 @@ impl State {
         mesh: Mesh,
         servers: Vec<XdsServer>,
         certificates: Arc<ServiceMetrics>,
-        own: IdentityWatch,
+        (ca, own): (Ca, IdentityWatch),
         failed_handshakes: Arc<AtomicU64>,
     ) -> Self {
-        Self { mesh, servers, certificates, own, failed_handshakes }
+        Self { mesh, servers, certificates, ca, own, failed_handshakes }
+    }
+
+    fn health(&self) -> Health {
+        Health::of(&*self.ca.issuer(), Some(&self.own), &HealthPolicy::default(), SystemTime::now())
     }
 }
 
@@ -56,20 +68,22 @@ pub(super) async fn serve(listener: TcpListener, state: State) {
         .route("/debug/syncz", get(syncz))
         .route("/debug/configz", get(configz))
         .route("/debug/config_dump", get(config_dump))
+        .merge(rotation::routes())
         .with_state(state);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the admin port ended");
     }
 }
 
-/// 200 when the configuration was read and the own certificate is valid.
+/// 200 when the configuration was read, and the authority and the own certificate are not about to end.
 async fn ready(Extract(state): Extract<State>) -> Response {
-    let unready = |reason: &'static str| (StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
+    let unready = |reason: String| (StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
     if state.mesh.current().is_none() {
-        return unready("the configuration has not been read yet\n");
+        return unready("the configuration has not been read yet\n".into());
     }
-    if state.own.svid().is_none() {
-        return unready("the control plane's own certificate has expired\n");
+    let health = state.health();
+    if !health.is_ready() {
+        return unready(format!("{}\n", health.reasons().join("; ")));
     }
     (StatusCode::OK, "ready\n").into_response()
 }
@@ -145,8 +159,10 @@ async fn metrics(Extract(state): Extract<State>) -> Response {
         let _ = writeln!(text, "mesh_ca_requests_refused_total{{reason=\"{reason}\"}} {count}");
     }
     let _ = writeln!(text, "citadel_server_success_cert_issuance_count {}", issued.issued);
-    let expiry = state.own.state().not_after().and_then(|t| t.duration_since(SystemTime::UNIX_EPOCH).ok());
-    let _ = writeln!(text, "citadel_server_cert_chain_expiry_timestamp {}", expiry.map_or(0, |d| d.as_secs()));
+    text.push_str(&state.health().to_prometheus());
+    if let Ca::Own(ca) = &state.ca {
+        text.push_str(&ca.status().await.to_prometheus());
+    }
     if let Some(configured) = state.mesh.current() {
         let errors = configured.diagnostics.iter().filter(|d| d.is_error()).count();
         let _ = writeln!(text, "mesh_config_objects {}", configured.state.snapshot.len());

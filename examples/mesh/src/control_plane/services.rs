@@ -9,7 +9,7 @@ use mesh_ca::{
 use mesh_xds::server::PeerInfo;
 use tonic::{Request, Status, service::interceptor::InterceptedService};
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Ca};
 
 /// The SPIFFE id of a peer's certificate. TLS has verified the chain.
 pub(super) fn spiffe_id(peer: &PeerInfo) -> Option<String> {
@@ -31,8 +31,11 @@ pub(super) type Certificates = InterceptedService<CertificateServer, TellPeer>;
 
 /// Istio's certificate service, and its counters.
 pub(super) fn certificates(authority: &Authority) -> anyhow::Result<(Certificates, Arc<ServiceMetrics>)> {
-    let service =
-        CertificateService::new(authority.issuer.clone(), Arc::new(authority.authenticator()?), authority.clock());
+    let mut service =
+        CertificateService::new(authority.ca.issuer(), Arc::new(authority.authenticator()?), authority.clock());
+    if let Ca::Own(ca) = &authority.ca {
+        service = service.with_holders(ca.holders().clone());
+    }
     let metrics = service.metrics();
     Ok((InterceptedService::new(service.into_server(), tell_peer as TellPeer), metrics))
 }

@@ -125,10 +125,12 @@ impl HolderTable {
         });
     }
 
-    /// The holder of the certificate `old` was given `new` in its place; it may not have arrived yet.
+    /// The holder of the certificate `old`, proven by it, was given `new` in its place; it may not have arrived yet. Nothing is
+    /// noted when they are of different ids: somebody has asked for somebody else.
     pub fn link(&self, new: &str, old: &str) {
         self.with(|inner| {
-            if let Some(leaf) = inner.leaves.get_mut(new) {
+            let Some(id) = inner.leaves.get(old).map(|l| l.id.clone()) else { return };
+            if let Some(leaf) = inner.leaves.get_mut(new).filter(|l| l.id == id) {
                 leaf.replaces = Some(old.to_owned());
             }
         });

@@ -52,6 +52,9 @@ pub enum RootPhase {
 }
 
 impl RootPhase {
+    /// All phases, in their order.
+    pub const ALL: [Self; 4] = [Self::Steady, Self::Distributing, Self::Activated, Self::Tainted];
+
     /// A word for people and metrics.
     pub fn name(self) -> &'static str {
         match self {

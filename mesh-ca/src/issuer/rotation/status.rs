@@ -105,6 +105,28 @@ impl RotationStatus {
     }
 }
 
+impl RotationStatus {
+    /// Gauges in Prometheus' text form.
+    pub fn to_prometheus(&self) -> String {
+        let behind = self.waiting.as_ref().map_or(0, |w| w.behind);
+        let mut text = String::new();
+        for (name, value) in [
+            ("mesh_ca_root_rotation_behind", behind),
+            ("mesh_ca_root_rotation_overdue", usize::from(self.overdue)),
+            ("mesh_ca_root_rotation_aborting", usize::from(self.aborting)),
+        ] {
+            text.push_str(&format!("# TYPE {name} gauge\n{name} {value}\n"));
+        }
+        text.push_str(&format!("# TYPE mesh_ca_bundle_sequence gauge\nmesh_ca_bundle_sequence {}\n", self.sequence));
+        text.push_str("# TYPE mesh_ca_root_rotation_phase gauge\n");
+        for phase in RootPhase::ALL {
+            let is_this = usize::from(phase == self.phase);
+            text.push_str(&format!("mesh_ca_root_rotation_phase{{phase=\"{phase}\"}} {is_this}\n"));
+        }
+        text
+    }
+}
+
 /// `OffsetDateTime` ends with the year 9999, and `SystemTime` does not.
 fn is_date(at: &SystemTime) -> bool {
     at.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|d| d < Duration::from_secs(253_402_300_799))
