@@ -12,7 +12,9 @@ mod policy;
 mod resolver;
 mod verifier;
 
-pub use config::{ClientAuth, client_config, client_config_without_identity, server_config, server_config_with_bundles};
+pub use config::{
+    ClientAuth, client_config, client_config_without_identity, server_config, server_config_with_bundles,
+};
 pub use policy::PeerPolicy;
 pub use resolver::SvidResolver;
 pub use verifier::{SpiffeClientVerifier, SpiffeServerVerifier};

@@ -84,16 +84,18 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
     secured.add_to(&mut routes);
     routes.add_service(certificates);
     let believed = Arc::new(authority.bundles());
-    let mut tls =
-        tls::server_config_with_bundles(&own.watch(), believed, ClientAuth::Optional, PeerPolicy::AnyTrusted)
-            .context("TLS")?;
+    let mut tls = tls::server_config_with_bundles(&own.watch(), believed, ClientAuth::Optional, PeerPolicy::AnyTrusted)
+        .context("TLS")?;
     tls.alpn_protocols = vec![b"h2".to_vec()];
 
     addresses(&args, &listener, &admin, plaintext.as_ref())?;
     let servers: Vec<XdsServer> = std::iter::once(secured.clone()).chain(open.clone()).collect();
     let secure_port = ListenConfig::default();
     let handshakes = secure_port.failed_handshakes.clone();
-    tokio::spawn(admin::serve(admin, admin::State::new(mesh, servers.clone(), metrics, (authority.ca.clone(), own.watch()), handshakes)));
+    tokio::spawn(admin::serve(
+        admin,
+        admin::State::new(mesh, servers.clone(), metrics, (authority.ca.clone(), own.watch()), handshakes),
+    ));
     if let (Some(listener), Some(open)) = (plaintext, open) {
         tokio::spawn(serve(listener, None, open.routes(), ListenConfig::default(), open.stopped()));
     }

@@ -16,7 +16,7 @@ use crate::{
     audit::{AuditOutcome, AuditRecord, AuditSink, TracingAudit},
     authn::{Authenticator, AuthnError, Identity, ProofKind, RequestFacts},
     clock::Clock,
-    issuer::{rotation::HolderTable, CertIssuer, Csr, CsrError, IssueError, IssueRequest, IssuedCertificate, shown},
+    issuer::{CertIssuer, Csr, CsrError, IssueError, IssueRequest, IssuedCertificate, rotation::HolderTable, shown},
     spiffe::{SpiffeId, x509::Facts},
 };
 
