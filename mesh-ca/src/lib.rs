@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`spiffe`] | ids, trust domains, bundles in PEM and as JWK Sets, X.509- and JWT-SVIDs, revocation lists; verification that names the rule broken |
 //! | [`issuer`] | [`CertIssuer`](issuer::CertIssuer): template → sign → verify; a self-signed root, or an intermediate from files; [`JwtIssuer`](issuer::JwtIssuer); [`KeyStore`](issuer::KeyStore) |
+//! | [`issuer::rotation`] | [`RotatingCa`](issuer::RotatingCa): the root changes step by step, with proof; revocation lists; a record of what was issued |
 //! | [`authn`] | [`Authenticator`](authn::Authenticator): tokens, client certificates, local processes; a minter of join tokens |
 //! | [`server`] | `istio.v1.auth.IstioCertificateService` for tonic |
 //! | [`audit`] | a record of each decision |
@@ -61,6 +62,8 @@
 //! - A private key is made where it is used, and never leaves: it is not in requests, logs, errors or `Debug`, it is wiped
 //!   from memory, and on disk only its owner can read it.
 //! - A certificate that has ended is neither shown nor accepted, whatever the clocks do.
+//! - While roots change, nobody holds a certificate that another's bundle does not verify, whoever crashes when.
+//! - A certificate is on record before it is handed out, over a power cut too.
 //! - Roots are never pooled: each speaks for its own trust domain.
 //! - Bytes from outside give typed errors, never a panic, and cost bounded work.
 //!
@@ -69,8 +72,8 @@
 //! - `test-util`: doubles (a clock moved by hand, a store and an audit sink in memory) and conformance suites for those who
 //!   implement the traits.
 //!
-//! Not here yet: Kubernetes (TokenReview, Secrets), SDS, issuing of CRLs, rotation of the root and of the JWT signing key as
-//! supervised steps, the bundle endpoint and its client.
+//! Not here yet: Kubernetes (TokenReview, Secrets), SDS, an intermediate that renews itself at another CA, the bundle endpoint
+//! and its client.
 
 pub mod agent;
 pub mod api;

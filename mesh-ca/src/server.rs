@@ -9,6 +9,6 @@ mod metrics;
 mod service;
 
 pub use certificate_server::CertificateServer;
-pub use incoming::{IncomingLimits, PeerCertificates, PeerInfo, PeerStream, tls_incoming};
+pub use incoming::{IncomingLimits, PeerCertificates, PeerInfo, PeerStream, tls_incoming, tls_incoming_renewing};
 pub use metrics::{ServiceMetrics, ServiceMetricsSnapshot};
 pub use service::{CertificateService, MAX_REQUEST_BYTES};

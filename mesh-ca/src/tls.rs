@@ -9,6 +9,7 @@
 
 mod config;
 mod policy;
+mod refusal;
 mod resolver;
 mod verifier;
 
@@ -16,5 +17,6 @@ pub use config::{
     ClientAuth, client_config, client_config_without_identity, server_config, server_config_with_bundles,
 };
 pub use policy::PeerPolicy;
+pub use refusal::{RenewOnRefusal, is_refusal};
 pub use resolver::SvidResolver;
 pub use verifier::{SpiffeClientVerifier, SpiffeServerVerifier};

@@ -201,7 +201,7 @@ fn a_folder_of_files_is_the_authority() {
     let (listen, admin) = (facts["listen"].as_str().expect("an address"), facts["admin"].as_str().expect("an address"));
     let args = ["s_client", "-connect", listen, "-CAfile", "cacerts/root-cert.pem", "-verify_return_error"];
     let (ok, text) = openssl(dir, &args);
-    assert!(ok && text.contains("Verify return code: 0 (ok)") && text.contains("CN=intermediate"), "{text}");
+    assert!(ok && text.contains("Verify return code: 0 (ok)") && text.contains("intermediate"), "{text}");
     let (code, said) = rotate("start", admin);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.as_str().is_some_and(|s| s.contains("--ca-dir")), "it says what to do: {said}");

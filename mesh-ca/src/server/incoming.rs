@@ -20,7 +20,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
 
-use crate::spiffe::{SpiffeId, check_leaf};
+use crate::{
+    spiffe::{SpiffeId, check_leaf},
+    tls::RenewOnRefusal,
+};
 
 /// The certificates that a peer showed, leaf first; empty when it showed none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,11 +100,30 @@ pub fn tls_incoming(
     config: Arc<ServerConfig>,
     limits: IncomingLimits,
 ) -> impl Stream<Item = io::Result<PeerStream>> + Send + use<> {
+    incoming(listener, config, limits, None)
+}
+
+/// As [`tls_incoming`]; a client that refuses the server's certificate leads to its renewal.
+pub fn tls_incoming_renewing(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    limits: IncomingLimits,
+    renewal: RenewOnRefusal,
+) -> impl Stream<Item = io::Result<PeerStream>> + Send + use<> {
+    incoming(listener, config, limits, Some(renewal))
+}
+
+fn incoming(
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+    limits: IncomingLimits,
+    renewal: Option<RenewOnRefusal>,
+) -> impl Stream<Item = io::Result<PeerStream>> + Send + use<> {
     let (ready, incoming) = mpsc::channel(16);
     tokio::spawn(async move {
         tokio::select! {
             () = ready.closed() => {}
-            () = accept(listener, config, limits, ready.clone()) => {}
+            () = accept(listener, config, limits, renewal, ready.clone()) => {}
         }
     });
     ReceiverStream::new(incoming)
@@ -111,6 +133,7 @@ async fn accept(
     listener: TcpListener,
     config: Arc<ServerConfig>,
     limits: IncomingLimits,
+    renewal: Option<RenewOnRefusal>,
     ready: mpsc::Sender<io::Result<PeerStream>>,
 ) {
     let acceptor = TlsAcceptor::from(config);
@@ -129,6 +152,7 @@ async fn accept(
             }
         };
         let (acceptor, ready, timeout) = (acceptor.clone(), ready.clone(), limits.handshake_timeout);
+        let renewal = renewal.clone();
         tokio::spawn(async move {
             let handshake = async {
                 tcp.set_nodelay(true)?;
@@ -142,7 +166,12 @@ async fn accept(
                     // An error means that the server has stopped.
                     let _ = ready.send(Ok(PeerStream { stream, peer, _slot: slot })).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
+                Ok(Err(error)) => {
+                    tracing::debug!(%address, %error, "TLS handshake failed");
+                    if let Some(renewal) = renewal {
+                        renewal.note_io(&error);
+                    }
+                }
                 Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
             }
         });

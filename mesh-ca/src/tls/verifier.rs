@@ -91,6 +91,7 @@ fn to_rustls(broken: RuleBroken) -> Error {
         Rule::TrustedRoot | Rule::TrustDomainKnown => CertificateError::UnknownIssuer,
         Rule::Signature => CertificateError::BadSignature,
         Rule::WellFormed => CertificateError::BadEncoding,
+        Rule::Revoked => CertificateError::Revoked,
         _ => CertificateError::Other(OtherError(Arc::new(broken))),
     }
     .into()

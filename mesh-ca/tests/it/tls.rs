@@ -187,3 +187,54 @@ async fn settle(watch: &IdentityWatch) {
     let clock = watch.clock().now().wall;
     states.wait_for(|s| matches!(s.phase, RotationPhase::Valid { renew_at } if renew_at > clock)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_whose_certificate_is_refused_gets_a_new_one() {
+    use mesh_ca::{
+        agent::{AgentConfig, IssuerSource, WorkloadIdentity},
+        server::{IncomingLimits, tls_incoming_renewing},
+        tls::RenewOnRefusal,
+    };
+    let ca = Ca::new().await;
+    let source = Arc::new(IssuerSource::new(ca.issuer.clone()));
+    let identity = WorkloadIdentity::spawn(AgentConfig::new(workload("a")), source, ca.clock());
+    let watch = identity.watch();
+    watch.ready().await.unwrap();
+    let config = server(&watch, PeerPolicy::AnyTrusted);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let renewal = RenewOnRefusal::new(identity.renewer(), ca.clock());
+    let incoming = tls_incoming_renewing(listener, Arc::new(config), IncomingLimits::default(), renewal);
+    let serving = tokio::spawn(async move {
+        let mut incoming = std::pin::pin!(incoming);
+        while let Some(stream) = tokio_stream::StreamExt::next(&mut incoming).await {
+            drop(stream);
+        }
+    });
+    // A client of another CA does not know who signed this.
+    let stranger = Ca::of(trust_domain(), ca.clock.clone()).await;
+    let connect = async |client: &Ca| {
+        let config = self::client(&client.identity("b").await, PeerPolicy::AnyTrusted);
+        let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+        let name = rustls_pki_types::ServerName::try_from("localhost").unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.is_ok()
+    };
+    assert!(connect(&ca).await);
+    assert!(!connect(&stranger).await);
+    let mut states = watch.subscribe();
+    let renewed = states.wait_for(|s| s.rotations == 2);
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("it is renewed").unwrap();
+    // Not for each who says so, but again after a while.
+    for _ in 0..5 {
+        assert!(!connect(&stranger).await);
+    }
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(watch.state().rotations, 2);
+    ca.clock.advance(Duration::from_secs(61));
+    assert!(!connect(&stranger).await);
+    let renewed = states.wait_for(|s| s.rotations == 3);
+    tokio::time::timeout(Duration::from_secs(20), renewed).await.expect("it is renewed").unwrap();
+    serving.abort();
+}
