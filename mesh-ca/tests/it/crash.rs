@@ -2,6 +2,8 @@
 //! CA that is whole.
 
 use std::{
+    fs::OpenOptions,
+    io::Write,
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -9,14 +11,19 @@ use std::{
 };
 
 use mesh_ca::{
-    clock::ManualClock,
+    clock::{ManualClock, SystemClock},
     issuer::{
-        CaStore, CertIssuer, DirectoryKeyStore, DirectoryStore, KeyName, SelfSigned, SelfSignedConfig, StoreItem,
+        CaStore, CertIssuer, Csr, DirectoryKeyStore, DirectoryRecords, DirectoryStore, IssueRequest, IssuedCertificate,
+        KeyName, RevocationReason, RootKeys, RotatingCa, RotatingCaConfig, SelfSigned, SelfSignedConfig, StoreItem,
+        rotation::RootPhase,
     },
+    spiffe::{KeyType, PrivateKey, verify},
 };
 
-use crate::fixture::trust_domain;
+use crate::fixture::{trust_domain, workload};
 
+/// Where the killed process notes what it has handed out.
+const HANDED_OUT: &str = "handed-out";
 const FOLDER: &str = "MESH_CA_CRASH_FOLDER";
 const WORK: &str = "MESH_CA_CRASH_WORK";
 /// How often a process is killed in each test.
@@ -55,7 +62,42 @@ async fn child() {
             let keys = DirectoryKeyStore::open(folder.join("keys")).unwrap();
             drop(root(&store, Some(&keys)).await);
         }
+        "rotate" => rotate(folder).await,
         other => panic!("{other}"),
+    }
+}
+
+async fn rotating(folder: &Path) -> RotatingCa {
+    let clock = Arc::new(SystemClock);
+    let store = Arc::new(DirectoryStore::open(folder).unwrap());
+    let records = Arc::new(DirectoryRecords::open(folder, clock.clone()).await.unwrap());
+    let mut config = RotatingCaConfig::new(SelfSignedConfig::new(trust_domain()));
+    config.rotation.settle = Duration::ZERO;
+    RotatingCa::open(store, records, RootKeys::Inline, config, clock).await.unwrap()
+}
+
+async fn issue(ca: &RotatingCa) -> IssuedCertificate {
+    let (id, key) = (workload("a"), PrivateKey::generate(KeyType::EcdsaP256).unwrap());
+    let csr = Csr::from_pem(&Csr::create_pem(&key, &id, &[]).unwrap()).unwrap();
+    ca.issue(IssueRequest { csr, id, dns_names: vec![], lifetime: None }).await.unwrap()
+}
+
+/// Changes the root again and again, and notes each certificate that was handed out.
+async fn rotate(folder: &Path) {
+    let ca = rotating(folder).await;
+    let mut handed_out = OpenOptions::new().create(true).append(true).open(folder.join(HANDED_OUT)).unwrap();
+    for n in 0.. {
+        let issued = issue(&ca).await;
+        handed_out.write_all(format!("{}\n", issued.serial).as_bytes()).unwrap();
+        if n % 5 == 3 {
+            ca.revoke(&issued.serial, RevocationReason::Superseded).await.unwrap();
+        }
+        match ca.status().await.phase {
+            RootPhase::Steady => drop(ca.start().await.unwrap()),
+            RootPhase::Distributing | RootPhase::Tainted => drop(ca.approve().await.unwrap()),
+            _ => {}
+        }
+        ca.tick().await.unwrap();
     }
 }
 
@@ -120,4 +162,39 @@ async fn a_start_that_is_killed_leaves_a_ca_that_starts() {
             assert_eq!(root(&store, keys.as_ref()).await.trust_bundle(), first, "{work} {round}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_rotating_ca_that_is_killed_goes_on_and_knows_what_it_has_issued() {
+    let folder = tempfile::tempdir().unwrap();
+    let noted = || std::fs::read_to_string(folder.path().join(HANDED_OUT)).unwrap_or_default();
+    let (mut sequence, mut phases) = (0, std::collections::HashSet::new());
+    for round in 0..ROUNDS {
+        let before = noted().len();
+        let mut child = start(folder.path(), "rotate");
+        let begun = Instant::now();
+        while noted().len() == before && begun.elapsed() < Duration::from_secs(20) {
+            assert!(child.try_wait().unwrap().is_none(), "round {round}: it could not start");
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_micros(u64::from(round) * 3777));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let ca = rotating(folder.path()).await;
+        let status = ca.status().await;
+        assert!(status.sequence >= sequence, "round {round}: {status}");
+        sequence = status.sequence;
+        phases.insert(status.phase);
+        let now = std::time::SystemTime::now();
+        // The last line may be cut off by the kill, but then it has no end.
+        let noted = noted();
+        for serial in noted.split_inclusive('\n').filter_map(|l| l.strip_suffix('\n')).filter(|l| l.len() == 32) {
+            assert!(ca.holders().leaf(serial, now).is_some(), "round {round}: {serial} is not on record");
+        }
+        let issued = issue(&ca).await;
+        verify(&issued.chain[0], &issued.chain[1..], &ca.trust_bundle(), now).unwrap();
+        assert_eq!(ca.trust_bundle().roots().len(), status.roots.len());
+    }
+    assert!(sequence > 5 && phases.len() > 1, "it was killed at different places: {sequence} {phases:?}");
 }

@@ -91,6 +91,7 @@ struct World {
     ca_away: Outage,
     disk_away: Outage,
     phase: RootPhase,
+    sequence: u64,
 }
 
 impl World {
@@ -111,6 +112,7 @@ impl World {
             ca_away: Outage::new(0.001, 24 * 3),
             disk_away: Outage::new(0.001, 24),
             phase: RootPhase::Steady,
+            sequence: 1,
         }
     }
 
@@ -158,6 +160,11 @@ impl World {
         }
         // A dead disk fails the step, which is due again then.
         let _ = self.fleet.ca().tick().await;
+        let sequence = self.fleet.ca().subscribe().borrow().sequence;
+        if self.phase == RootPhase::Steady && self.sequence == sequence {
+            return;
+        }
+        self.sequence = sequence;
         let phase = self.fleet.ca().status().await.phase;
         if self.phase == RootPhase::Tainted && phase == RootPhase::Steady {
             self.seen.roots += 1;
@@ -203,7 +210,7 @@ impl World {
                 assert!(self.workloads[n].rotator.obtained(now, end));
                 self.seen.renewals += 1;
                 self.fleet.deliver(n);
-                if self.seen.renewals % 100 == 0 {
+                if self.seen.renewals.is_multiple_of(100) {
                     self.fleet.check();
                 }
                 break;
