@@ -66,6 +66,17 @@ async fn it_conforms_and_takes_over_the_root_of_a_ca_that_does_not_rotate() {
     conformance::check_issuer(&ca, clock.now().wall).await;
     assert!(open().await.unwrap_err().to_string().contains("is in use by"), "one at a time");
 
+    // What was signed before there were records counts until it must have ended, also after a restart.
+    ca.start().await.unwrap();
+    let behind = ca.status().await.waiting.unwrap();
+    assert!(behind.names.iter().any(|n| n.contains("before-there-were-records")), "{behind:?}");
+    let longest = config().ca.policy.max_lifetime;
+    assert_eq!(behind.until.map(|u| u.duration_since(clock.now().wall).unwrap() <= longest), Some(true));
+    ca.abort().await.unwrap();
+    drop(ca);
+    let ca = open().await.unwrap();
+    assert!(ca.revoke("unknown", mesh_ca::issuer::RevocationReason::Unspecified).await.is_err());
+
     // While two roots are there the other kind of CA does not start; after that it does.
     ca.start().await.unwrap();
     let plain = || SelfSigned::open(&*store, SelfSignedConfig::new(trust_domain()), Arc::new(clock.clone()));

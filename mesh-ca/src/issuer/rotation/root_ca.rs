@@ -30,7 +30,7 @@ use crate::{
         self_signed::{SelfSignedConfig, SelfSignedError},
         store::{CaStore, StoreItem, StoreLock},
     },
-    spiffe::TrustBundle,
+    spiffe::{SpiffeId, TrustBundle},
 };
 use change::Change;
 
@@ -137,10 +137,13 @@ impl RotatingCa {
                 (Some(state), root, None)
             }
         };
-        let state = state.unwrap_or_else(|| RotationState::steady(signer.facts.clone(), now.wall));
         for root in [&signer].into_iter().chain(&other) {
             root.check(&config.ca)?;
         }
+        let state = match state {
+            Some(state) => state,
+            None => take_over(&*store, &*records, &signer, &config, now.wall).await?,
+        };
         if state.phase == RootPhase::Steady && now.wall >= signer.facts.not_after {
             return Err(SelfSignedError::Expired.into());
         }
@@ -197,6 +200,28 @@ impl RotatingCa {
     pub(super) async fn woken(&self) {
         self.wake.notified().await;
     }
+}
+
+/// Begins with a root that signed before there were records: what it may have signed counts until the longest life is over.
+async fn take_over(
+    store: &dyn CaStore,
+    records: &dyn IssuedRecords,
+    signer: &Root,
+    config: &RotatingCaConfig,
+    now: SystemTime,
+) -> Result<RotationState, RotatingCaError> {
+    let state = RotationState::steady(signer.facts.clone(), now);
+    let id = SpiffeId::new(&config.ca.trust_domain, "/issued-before-there-were-records");
+    let unknown = IssuedRecord {
+        serial: "unknown".into(),
+        id: id.map_err(|e| SelfSignedError::Create(e.to_string()))?,
+        root: signer.facts.id.clone(),
+        sequence: 0,
+        not_after: (now + config.ca.policy.max_lifetime).min(signer.facts.not_after),
+    };
+    records.record(&unknown).await?;
+    store.replace(StoreItem::SigningCa, encoding::encode(&state, signer, None)?.as_bytes()).await?;
+    Ok(state)
 }
 
 #[async_trait]

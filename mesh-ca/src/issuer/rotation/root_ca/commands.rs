@@ -72,9 +72,8 @@ impl RotatingCa {
         if change.revocations.contains(&serial) {
             return Ok(());
         }
-        let Some((id, root, not_after)) = self.table.leaf(&serial, now) else {
-            return Err(RotatingCaError::UnknownSerial(serial));
-        };
+        let known = self.table.leaf(&serial, now).filter(|_| serial.bytes().all(|b| b.is_ascii_hexdigit()));
+        let Some((id, root, not_after)) = known else { return Err(RotatingCaError::UnknownSerial(serial)) };
         if change.revocations.all.len() >= MAX_REVOKED {
             return Err(RotatingCaError::Crl(format!("{MAX_REVOKED} certificates are revoked already")));
         }
