@@ -13,9 +13,7 @@ mod refusal;
 mod resolver;
 mod verifier;
 
-pub use config::{
-    ClientAuth, client_config, client_config_without_identity, server_config, server_config_with_bundles,
-};
+pub use config::{ClientAuth, client_config, client_config_without_identity, server_config, server_config_trusting};
 pub use policy::PeerPolicy;
 pub use refusal::{RenewOnRefusal, is_refusal};
 pub use resolver::SvidResolver;

@@ -84,7 +84,7 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
     secured.add_to(&mut routes);
     routes.add_service(certificates);
     let believed = Arc::new(authority.bundles());
-    let mut tls = tls::server_config_with_bundles(&own.watch(), believed, ClientAuth::Optional, PeerPolicy::AnyTrusted)
+    let mut tls = tls::server_config_trusting(&own.watch(), believed, ClientAuth::Optional, PeerPolicy::AnyTrusted)
         .context("TLS")?;
     tls.alpn_protocols = vec![b"h2".to_vec()];
 

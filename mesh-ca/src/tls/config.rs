@@ -34,7 +34,7 @@ pub enum ClientAuth {
 /// # Errors
 /// When the crypto provider cannot do TLS 1.2 or 1.3, which aws-lc-rs can.
 pub fn server_config(identity: &IdentityWatch, auth: ClientAuth, policy: PeerPolicy) -> Result<ServerConfig, Error> {
-    server_config_with_bundles(identity, Arc::new(identity.clone()), auth, policy)
+    server_config_trusting(identity, Arc::new(identity.clone()), auth, policy)
 }
 
 /// As [`server_config`], but clients are verified by `bundles` in place of those that the identity came with: those of a CA in
@@ -42,7 +42,7 @@ pub fn server_config(identity: &IdentityWatch, auth: ClientAuth, policy: PeerPol
 ///
 /// # Errors
 /// As [`server_config`].
-pub fn server_config_with_bundles(
+pub fn server_config_trusting(
     identity: &IdentityWatch,
     bundles: Arc<dyn BundleSource>,
     auth: ClientAuth,
