@@ -1,8 +1,12 @@
 //! Who got what, by which proof, or why not: one [`AuditRecord`] per decision.
 
+mod json_lines;
+
 use std::{fmt, net::SocketAddr, time::SystemTime};
 
 use crate::{authn::ProofKind, spiffe::SpiffeId};
+
+pub use json_lines::JsonLinesAudit;
 
 /// One decision of a CA server. It holds no token and no key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub enum AuditOutcome {
 ///
 /// `record` is called once per decision, on the path of the call: it must not block. An implementation that can lose
 /// records should say so in its own metrics.
+///
+/// Ready-made: [`TracingAudit`], [`JsonLinesAudit`]; `MemoryAudit` (feature `test-util`).
 pub trait AuditSink: fmt::Debug + Send + Sync {
     /// Takes one record.
     fn record(&self, record: &AuditRecord);

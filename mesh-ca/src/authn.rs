@@ -1,13 +1,21 @@
 //! Who asks: [`Authenticator`]s turn the facts of a call into an [`Identity`].
 //!
-//! Ready-made are [`JwtAuthenticator`] (join tokens of a [`TokenMinter`], projected tokens of Kubernetes when its public
-//! key is at hand), [`ClientCertAuthenticator`] (a valid SVID renews itself), [`UnixPeerAuthenticator`] (local processes), and [`AuthenticatorChain`] of several.
+//! Ready-made are [`JwtAuthenticator`] (tokens of a [`TokenMinter`], projected tokens of Kubernetes and those of any OpenID
+//! provider, whose keys a [`JwksSource`] follows), [`JoinTokens`] (secrets that let in once), [`ClientCertAuthenticator`] (a
+//! valid SVID renews itself), [`UnixPeerAuthenticator`] (local processes), and [`AuthenticatorChain`] of several.
+//!
+//! Who has proven to be a node's proxy may ask for the workloads on its node, if an [`Impersonation`] says so.
 
 mod chain;
 mod client_cert;
 #[cfg(feature = "test-util")]
 pub mod conformance;
+mod impersonation;
+mod join_token;
+mod jwks;
 mod jwt;
+mod jwt_key;
+mod key_source;
 mod minter;
 mod unix_peer;
 
@@ -21,7 +29,16 @@ use crate::spiffe::SpiffeId;
 
 pub use chain::AuthenticatorChain;
 pub use client_cert::ClientCertAuthenticator;
-pub use jwt::{JwtAuthenticator, JwtConfig, JwtKey, JwtKeyError, MAX_TOKEN_BYTES};
+pub use impersonation::{Impersonation, NodeProxies, NodeProxyRule};
+#[cfg(feature = "test-util")]
+pub use join_token::MemoryJoinTokens;
+pub use join_token::{
+    DirectoryJoinTokens, JoinTokenError, JoinTokenRecord, JoinTokenState, JoinTokenStore, JoinTokens,
+};
+pub use jwks::{JwksConfig, JwksError, JwksLocation, JwksSource, JwksState};
+pub use jwt::{JwtAuthenticator, JwtConfig, MAX_TOKEN_BYTES};
+pub use jwt_key::{JwtKey, JwtKeyError, MAX_JWKS_BYTES};
+pub use key_source::{FixedKeys, JwtKeySource, KeysUnavailable};
 pub use minter::{MintError, TokenMinter, TokenRequest};
 pub use unix_peer::{UnixPeer, UnixPeerAuthenticator, UnixPeerRule};
 
@@ -104,6 +121,8 @@ pub enum ProofKind {
     Jwt,
     /// A client certificate.
     ClientCertificate,
+    /// A secret that lets in once.
+    JoinToken,
     /// What the kernel says of a local process.
     UnixPeer,
     /// Something else, by the name of its authenticator.
@@ -116,6 +135,7 @@ impl ProofKind {
         match self {
             Self::Jwt => "jwt",
             Self::ClientCertificate => "client-certificate",
+            Self::JoinToken => "join-token",
             Self::UnixPeer => "unix-peer",
             Self::Other(name) => name,
         }

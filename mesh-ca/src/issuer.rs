@@ -1,9 +1,8 @@
 //! Issuing: template → sign → verify what was signed.
 //!
 //! [`CertIssuer`] is the seam: [`SelfSigned`] keeps a root of its own in a [`CaStore`], [`RotatingCa`] changes it under way and
-//! takes certificates back, [`PluggedIn`] signs with an
-//! intermediate that somebody else made and put into a folder; an issuer that asks somebody
-//! else (a KMS, a registration authority) implements the same trait and can run the same conformance suite
+//! takes certificates back, [`PluggedIn`] signs with an intermediate that somebody else made and put into a folder,
+//! [`RemoteIssuer`] has another CA sign; anyone else's issuer implements the same trait and can run the same conformance suite
 //! (`issuer::conformance`, feature `test-util`).
 //!
 //! An issuer does not know who asks: it is told the id. Who may have which id is the business of
@@ -20,6 +19,7 @@ pub mod keys;
 mod plugged_in;
 mod policy;
 pub mod records;
+mod remote;
 pub mod revocation;
 pub mod rotation;
 mod self_signed;
@@ -48,6 +48,7 @@ pub use keys::{DirectoryKeyStore, KeyName, KeyStore, KeyStoreError, MemoryKeySto
 pub use plugged_in::{CaFile, PluggedIn, PluggedInConfig, PluggedInError, PluggedInStatus, PluggedInWatch, Reload};
 pub use policy::{IssuancePolicy, KeyPolicy};
 pub use records::{DirectoryRecords, IssuedRecord, IssuedRecords};
+pub use remote::{RemoteIssuer, RemoteIssuerConfig};
 pub use revocation::{MAX_REVOKED, RevocationReason, RevocationReasonError, Revoked};
 pub use rotation::{RootKeys, RootRotationConfig, RotatingCa, RotatingCaConfig, RotatingCaError};
 pub use self_signed::{SelfSigned, SelfSignedConfig, SelfSignedError};

@@ -11,4 +11,5 @@ mod service;
 pub use certificate_server::CertificateServer;
 pub use incoming::{IncomingLimits, PeerCertificates, PeerInfo, PeerStream, tls_incoming, tls_incoming_renewing};
 pub use metrics::{ServiceMetrics, ServiceMetricsSnapshot};
+pub(crate) use service::IMPERSONATION;
 pub use service::{CertificateService, MAX_REQUEST_BYTES};

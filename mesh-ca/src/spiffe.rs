@@ -31,6 +31,7 @@ pub use jwt::{
     MAX_JWT_BYTES,
 };
 pub use key::{KeyError, KeyType, PrivateKey};
+pub(crate) use pem::block as pem_block;
 pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
 pub use rule::{Place, Rule, RuleBroken};
 pub use svid::{SvidError, X509Svid};

@@ -13,7 +13,11 @@ mod refusal;
 mod resolver;
 mod verifier;
 
-pub use config::{ClientAuth, client_config, client_config_without_identity, server_config, server_config_trusting};
+pub(crate) use config::web_client_config;
+pub use config::{
+    ClientAuth, client_config, client_config_trusting, client_config_without_identity, server_config,
+    server_config_trusting, server_config_without_client_auth,
+};
 pub use policy::PeerPolicy;
 pub use refusal::{RenewOnRefusal, is_refusal};
 pub use resolver::SvidResolver;

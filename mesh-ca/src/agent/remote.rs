@@ -1,9 +1,18 @@
 //! [`RemoteCa`]: a client of Istio's CSR API.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use hyper_util::rt::TokioIo;
+use prost_types::{Struct, Value, value::Kind};
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{io::AsyncReadExt, net::TcpStream};
@@ -23,7 +32,8 @@ use crate::{
     api::{IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient},
     authn::{BearerToken, MAX_TOKEN_BYTES},
     clock::Clock,
-    spiffe::certificates_from_pem,
+    server::IMPERSONATION,
+    spiffe::{SpiffeId, certificates_from_pem},
     tls::{self, PeerPolicy},
 };
 
@@ -49,16 +59,44 @@ pub enum TokenSource {
 pub struct RemoteCaConfig {
     /// `HOST:PORT` of its TLS port.
     pub address: String,
+    /// Addresses of other instances of the same CA, asked when one cannot be reached. Who answered last is asked first.
+    pub fallbacks: Vec<String>,
     /// Who the CA must be, by its SPIFFE id.
     pub server: PeerPolicy,
     /// How we prove ourselves as long as we have no certificate.
     pub token: TokenSource,
+    /// How long one address may take to answer, so that one that hangs leaves time for the others. Default 4 seconds.
+    pub attempt_timeout: Duration,
+    /// Whether each request names its workload, since we ask for others than ourselves (`ImpersonatedIdentity`, as Istio's
+    /// node proxies do). Default no.
+    pub for_others: bool,
 }
 
 impl RemoteCaConfig {
     /// A CA at `address` that is `server`, asked without a token.
     pub fn new(address: impl Into<String>, server: PeerPolicy) -> Self {
-        Self { address: address.into(), server, token: TokenSource::None }
+        Self {
+            address: address.into(),
+            fallbacks: Vec::new(),
+            server,
+            token: TokenSource::None,
+            attempt_timeout: Duration::from_secs(4),
+            for_others: false,
+        }
+    }
+
+    /// With the address of one more instance.
+    #[must_use]
+    pub fn with_fallback(mut self, address: impl Into<String>) -> Self {
+        self.fallbacks.push(address.into());
+        self
+    }
+
+    /// As a node proxy or registration authority, which asks in the name of the workload in each request.
+    #[must_use]
+    pub fn acting_for_others(mut self) -> Self {
+        self.for_others = true;
+        self
     }
 
     /// With a token.
@@ -77,12 +115,14 @@ impl RemoteCaConfig {
 pub struct RemoteCa {
     config: RemoteCaConfig,
     clock: Arc<dyn Clock>,
+    /// Which address answered last.
+    last_good: Arc<AtomicUsize>,
 }
 
 impl RemoteCa {
     /// A client; nothing is connected yet.
     pub fn new(config: RemoteCaConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { config, clock }
+        Self { config, clock, last_good: Arc::default() }
     }
 
     async fn token(&self) -> Result<Option<BearerToken>, SourceError> {
@@ -110,9 +150,41 @@ impl RemoteCa {
         }
     }
 
-    /// One try with the proofs given.
+    /// Asks one address after the other, until one answers.
     async fn ask(
         &self,
+        request: &CertRequest,
+        with_certificate: bool,
+        token: Option<BearerToken>,
+    ) -> Result<FetchedCertificate, Failure> {
+        let addresses: Vec<&String> = [&self.config.address].into_iter().chain(&self.config.fallbacks).collect();
+        let first = self.last_good.load(Relaxed);
+        let mut last = None;
+        for turn in 0..addresses.len() {
+            let chosen = (first + turn) % addresses.len();
+            let asked = self.ask_at(addresses[chosen], request, with_certificate, token.clone());
+            let answer = tokio::time::timeout(self.config.attempt_timeout, asked)
+                .await
+                .unwrap_or_else(|_| Err(Failure::Status(Status::deadline_exceeded("the CA did not answer in time"))));
+            match answer {
+                Err(failure) if failure.is_of_the_address() => {
+                    tracing::debug!(address = addresses[chosen], "CA cannot be reached there");
+                    last = Some(failure);
+                }
+                answer => {
+                    self.last_good.store(chosen, Relaxed);
+                    return answer;
+                }
+            }
+        }
+        // There is one address at least.
+        Err(last.unwrap_or_else(|| Failure::Other(SourceError::Unreachable("no address".into()))))
+    }
+
+    /// One try at one address with the proofs given.
+    async fn ask_at(
+        &self,
+        address: &str,
         request: &CertRequest,
         with_certificate: bool,
         token: Option<BearerToken>,
@@ -122,11 +194,11 @@ impl RemoteCa {
         let mut tls = tls::client_config(&identity, self.config.server.clone())
             .map_err(|e| Failure::Other(SourceError::Unreachable(e.to_string())))?;
         tls.alpn_protocols = vec![b"h2".to_vec()];
-        let channel = connect(&self.config.address, Arc::new(tls)).await.map_err(Failure::Connect)?;
+        let channel = connect(address, Arc::new(tls)).await.map_err(Failure::Connect)?;
         let mut call = Request::new(IstioCertificateRequest {
             csr: request.csr_pem.clone(),
             validity_duration: request.lifetime.map_or(0, |l| i64::try_from(l.as_secs()).unwrap_or(i64::MAX)),
-            metadata: None,
+            metadata: self.config.for_others.then(|| impersonating(&request.id)),
         });
         if let Some(token) = token {
             call.metadata_mut().insert("authorization", authorization(&token).map_err(Failure::Other)?);
@@ -145,6 +217,15 @@ enum Failure {
 }
 
 impl Failure {
+    /// Whether another instance may well answer.
+    fn is_of_the_address(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Status(s) => matches!(s.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Unknown),
+            Self::Other(_) => false,
+        }
+    }
+
     /// Whether it may be our certificate that was not liked.
     fn may_be_the_certificate(&self) -> bool {
         match self {
@@ -205,6 +286,12 @@ async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, tonic
         }
     });
     endpoint.connect_with_connector(connector).await
+}
+
+/// Istio's way to name the workload that a certificate is for.
+fn impersonating(id: &SpiffeId) -> Struct {
+    let value = Value { kind: Some(Kind::StringValue(id.to_string())) };
+    Struct { fields: [(IMPERSONATION.to_owned(), value)].into() }
 }
 
 fn authorization(token: &BearerToken) -> Result<MetadataValue<Ascii>, SourceError> {

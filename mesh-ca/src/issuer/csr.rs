@@ -16,7 +16,7 @@ use x509_parser::{
     public_key::PublicKey,
 };
 
-use crate::spiffe::{KeyError, PrivateKey, SpiffeId, key::Signer};
+use crate::spiffe::{KeyError, PrivateKey, SpiffeId, key::Signer, pem_block};
 
 /// Most bytes of a signing request, PEM or DER. An RSA-4096 one has about 1700.
 pub const MAX_CSR_BYTES: usize = 16 * 1024;
@@ -87,6 +87,7 @@ impl fmt::Display for CsrKey {
 /// other extensions asked for are overwritten by the issuer, as Istio's API says.
 #[derive(Clone)]
 pub struct Csr {
+    der: Vec<u8>,
     public_key: SubjectPublicKeyInfo,
     public_key_der: Vec<u8>,
     key_kind: CsrKey,
@@ -133,6 +134,7 @@ impl Csr {
         let public_key =
             SubjectPublicKeyInfo::from_der(&public_key_der).map_err(|e| CsrError::KeyType(e.to_string()))?;
         let mut csr = Self {
+            der: der.to_vec(),
             public_key,
             public_key_der,
             key_kind,
@@ -161,6 +163,11 @@ impl Csr {
         let signer: Signer = key.to_signer()?;
         let request = params.serialize_request(&signer).map_err(|_| KeyError::Malformed)?;
         request.pem().map_err(|_| KeyError::Malformed)
+    }
+
+    /// The request itself, as PEM: for passing it on.
+    pub fn to_pem(&self) -> String {
+        pem_block("CERTIFICATE REQUEST", &self.der).as_str().to_owned()
     }
 
     /// The URI names asked for.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 pub use directory::DirectoryStore;
-pub(super) use folder::Folder;
+pub(crate) use folder::Folder;
 
 /// Most bytes that an item may have: a list of the most certificates that can be revoked fits.
 pub const MAX_ITEM_BYTES: u64 = 64 * 1024 * 1024;

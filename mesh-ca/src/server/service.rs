@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use prost_types::value::Kind;
 use tonic::{Code, Request, Response, Status, async_trait, metadata::MetadataMap};
 
 use super::{
@@ -14,7 +15,7 @@ use crate::{
         IstioCertificateRequest, IstioCertificateResponse, istio_certificate_service_server::IstioCertificateService,
     },
     audit::{AuditOutcome, AuditRecord, AuditSink, TracingAudit},
-    authn::{Authenticator, AuthnError, Identity, ProofKind, RequestFacts},
+    authn::{Authenticator, AuthnError, Identity, Impersonation, ProofKind, RequestFacts},
     clock::Clock,
     issuer::{CertIssuer, Csr, CsrError, IssueError, IssueRequest, IssuedCertificate, rotation::HolderTable, shown},
     spiffe::{SpiffeId, x509::Facts},
@@ -27,15 +28,15 @@ pub const MAX_REQUEST_BYTES: usize = 64 * 1024;
 const MAX_TOKENS: usize = 4;
 
 /// Istio's key for "I ask in the name of another workload", set by node proxies.
-const IMPERSONATION: &str = "ImpersonatedIdentity";
+pub(crate) const IMPERSONATION: &str = "ImpersonatedIdentity";
 
 /// Answers `CreateCertificate`: authenticates, decides, issues, and keeps an audit record of it.
 ///
 /// | status | when |
 /// |---|---|
 /// | `UNAUTHENTICATED` | no proof, or none that holds |
-/// | `PERMISSION_DENIED` | another id or name than the caller's own; asking for somebody else |
-/// | `INVALID_ARGUMENT` | the CSR is malformed, too large, not signed by its key, or of a weak key |
+/// | `PERMISSION_DENIED` | another id or name than the caller's own; asking for somebody whom [`Impersonation`] does not grant |
+/// | `INVALID_ARGUMENT` | the CSR is malformed, too large, not signed by its key, or of a weak key; the workload asked for is no SPIFFE id |
 /// | `UNAVAILABLE` | proof or signature cannot be had now; try again |
 /// | `RESOURCE_EXHAUSTED` | the message has more than [`MAX_REQUEST_BYTES`]; see [`CertificateServer`] |
 /// | `INTERNAL` | our fault; the audit record says more than the caller is told |
@@ -43,6 +44,7 @@ const IMPERSONATION: &str = "ImpersonatedIdentity";
 pub struct CertificateService {
     issuer: Arc<dyn CertIssuer>,
     authenticator: Arc<dyn Authenticator>,
+    impersonation: Option<Arc<dyn Impersonation>>,
     audit: Arc<dyn AuditSink>,
     metrics: Arc<ServiceMetrics>,
     clock: Arc<dyn Clock>,
@@ -64,7 +66,8 @@ impl Refusal {
 impl CertificateService {
     /// A service that audits by `tracing`. The clock dates the audit records.
     pub fn new(issuer: Arc<dyn CertIssuer>, authenticator: Arc<dyn Authenticator>, clock: Arc<dyn Clock>) -> Self {
-        Self { issuer, authenticator, audit: Arc::new(TracingAudit), metrics: Arc::default(), clock, holders: None }
+        let audit = Arc::new(TracingAudit);
+        Self { issuer, authenticator, impersonation: None, audit, metrics: Arc::default(), clock, holders: None }
     }
 
     /// With those who are told which certificate takes the place of which: those of a
@@ -79,6 +82,13 @@ impl CertificateService {
     #[must_use]
     pub fn with_audit(mut self, audit: Arc<dyn AuditSink>) -> Self {
         self.audit = audit;
+        self
+    }
+
+    /// With callers that may ask for others than themselves. Without, nobody may.
+    #[must_use]
+    pub fn with_impersonation(mut self, impersonation: Arc<dyn Impersonation>) -> Self {
+        self.impersonation = Some(impersonation);
         self
     }
 
@@ -97,15 +107,29 @@ impl CertificateService {
         identity: &Identity,
         request: IstioCertificateRequest,
     ) -> Result<IssuedCertificate, Refusal> {
-        if request.metadata.as_ref().is_some_and(|m| m.fields.contains_key(IMPERSONATION)) {
-            return Err(Refusal::new(Code::PermissionDenied, "asking for another workload is not allowed here"));
+        let workload = impersonated(&request)?;
+        if let Some(workload) = &workload {
+            self.check_impersonation(identity, workload).await?;
         }
         let csr = Csr::from_pem(&request.csr).map_err(|e| refusal(&IssueError::Csr(e)))?;
-        let id = choose_id(identity, &csr)?;
+        let id = match workload {
+            Some(workload) => workload,
+            None => choose_id(identity, &csr)?,
+        };
         // As in Istio, zero and below mean the default.
         let lifetime = u64::try_from(request.validity_duration).ok().filter(|s| *s > 0).map(Duration::from_secs);
         let request = IssueRequest { csr, id, dns_names: Vec::new(), lifetime };
         self.issuer.issue(request).await.map_err(|e| refusal(&e))
+    }
+
+    async fn check_impersonation(&self, caller: &Identity, workload: &SpiffeId) -> Result<(), Refusal> {
+        let Some(judge) = &self.impersonation else {
+            return Err(Refusal::new(Code::PermissionDenied, "asking for another workload is not allowed here"));
+        };
+        judge.check(caller, workload).await.map_err(|e| match e {
+            AuthnError::Unavailable { .. } => Refusal::new(Code::Unavailable, e.to_string()),
+            e => Refusal::new(Code::PermissionDenied, e.to_string()),
+        })
     }
 
     fn record(&self, facts: &RequestFacts, identity: Option<&Identity>, outcome: AuditOutcome) {
@@ -190,6 +214,19 @@ fn bearer_tokens(metadata: &MetadataMap) -> impl Iterator<Item = &str> {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     })
+}
+
+/// The workload that the caller asks for in its place. As in Istio, an empty text is none.
+fn impersonated(request: &IstioCertificateRequest) -> Result<Option<SpiffeId>, Refusal> {
+    let Some(value) = request.metadata.as_ref().and_then(|m| m.fields.get(IMPERSONATION)) else { return Ok(None) };
+    let invalid = |reason: String| Refusal::new(Code::InvalidArgument, format!("{IMPERSONATION}: {reason}"));
+    match &value.kind {
+        Some(Kind::StringValue(text)) if text.is_empty() => Ok(None),
+        Some(Kind::StringValue(text)) => {
+            SpiffeId::parse(text).map(Some).map_err(|e| invalid(format!("{}: {e}", shown(text))))
+        }
+        _ => Err(invalid("it is no text".into())),
+    }
 }
 
 /// The id that the CSR names when it is one of the caller's; the caller's only one when the CSR names none.

@@ -110,6 +110,11 @@ impl TrustBundle {
         Ok(bundle)
     }
 
+    /// A bundle without roots: nothing verifies against it.
+    pub fn empty(trust_domain: TrustDomain) -> Self {
+        Self { trust_domain, roots: Vec::new(), anchors: Vec::new(), crls: Arc::default() }
+    }
+
     /// Reads PEM text with one or more root certificates.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ use super::{
     resolver::SvidResolver,
     verifier::{SpiffeClientVerifier, SpiffeServerVerifier},
 };
-use crate::{agent::IdentityWatch, clock::Clock, spiffe::BundleSource};
+use crate::{agent::IdentityWatch, clock::Clock, fetch::WebRoots, spiffe::BundleSource};
 
 /// Whether a server asks its clients for certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,9 @@ pub fn server_config(identity: &IdentityWatch, auth: ClientAuth, policy: PeerPol
     server_config_trusting(identity, Arc::new(identity.clone()), auth, policy)
 }
 
-/// As [`server_config`], but clients are verified by `bundles` in place of those that the identity came with: those of a CA in
-/// the same process ([`IssuerBundles`](crate::issuer::IssuerBundles)) are in force at once, with its revocation lists.
+/// As [`server_config`], but clients are verified against `bundles` in place of those that the identity came with: those of
+/// federated trust domains too, see [`FederatedSource`](crate::federation::FederatedSource), or those of a CA in the same
+/// process ([`IssuerBundles`](crate::issuer::IssuerBundles)), which are in force at once, with its revocation lists.
 ///
 /// # Errors
 /// As [`server_config`].
@@ -65,8 +66,20 @@ pub fn server_config_trusting(
 /// # Errors
 /// As [`server_config`].
 pub fn client_config(identity: &IdentityWatch, policy: PeerPolicy) -> Result<ClientConfig, Error> {
+    client_config_trusting(identity, Arc::new(identity.clone()), policy)
+}
+
+/// As [`client_config`], but servers are verified against `bundles`.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn client_config_trusting(
+    identity: &IdentityWatch,
+    bundles: Arc<dyn BundleSource>,
+    policy: PeerPolicy,
+) -> Result<ClientConfig, Error> {
     let provider = provider();
-    let verifier = SpiffeServerVerifier::new(Arc::new(identity.clone()), policy, Arc::clone(&provider));
+    let verifier = SpiffeServerVerifier::new(bundles, policy, Arc::clone(&provider));
     let mut config = ClientConfig::builder_with_details(provider, time(identity.clock()))
         .with_safe_default_protocol_versions()?
         .dangerous() // our verifier replaces the one by DNS name
@@ -94,6 +107,28 @@ pub fn client_config_without_identity(
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+/// A server that shows `identity` to anybody and asks for no certificate: for documents that all may read.
+///
+/// # Errors
+/// As [`server_config`].
+pub fn server_config_without_client_auth(identity: &IdentityWatch) -> Result<ServerConfig, Error> {
+    let mut config = ServerConfig::builder_with_details(provider(), time(identity.clock()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(SvidResolver::new(identity.clone())));
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// A client of servers on the web: by DNS name, against public authorities (RFC 6125).
+pub(crate) fn web_client_config(roots: &WebRoots, clock: &Arc<dyn Clock>) -> Result<ClientConfig, Error> {
+    Ok(ClientConfig::builder_with_details(provider(), time(clock))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots.store())
+        .with_no_client_auth())
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -17,7 +17,7 @@ use super::{MAX_ITEM_BYTES, StoreError};
 /// A write goes to a new file beside the target (mode 0600 when it is secret, else 0644), is synced, and then takes the
 /// target's name in one step; the folder is synced too. Files of interrupted writes (`.tmp-*`) are harmless.
 #[derive(Debug, Clone)]
-pub(in crate::issuer) struct Folder {
+pub(crate) struct Folder {
     directory: PathBuf,
 }
 
@@ -29,7 +29,7 @@ static WRITES: AtomicU64 = AtomicU64::new(0);
 
 impl Folder {
     /// Uses a folder; makes it (mode 0700, with its parents) when it is missing.
-    pub(in crate::issuer) fn open(directory: PathBuf) -> Result<Self, StoreError> {
+    pub(crate) fn open(directory: PathBuf) -> Result<Self, StoreError> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -38,12 +38,12 @@ impl Folder {
         Ok(Self { directory })
     }
 
-    pub(in crate::issuer) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
     /// Runs file work where blocking is allowed.
-    pub(in crate::issuer) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -54,7 +54,7 @@ impl Folder {
     }
 
     /// What a file holds; `None` when it is absent. A secret that others can read is refused.
-    pub(in crate::issuer) fn read(&self, name: &str, secret: bool) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
+    pub(crate) fn read(&self, name: &str, secret: bool) -> Result<Option<Zeroizing<Vec<u8>>>, StoreError> {
         let path = self.path(name);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -76,7 +76,7 @@ impl Folder {
     }
 
     /// Writes a file that must not exist.
-    pub(in crate::issuer) fn write_new(&self, name: &str, content: &[u8], secret: bool) -> Result<(), StoreError> {
+    pub(crate) fn write_new(&self, name: &str, content: &[u8], secret: bool) -> Result<(), StoreError> {
         let target = self.path(name);
         let staged = self.stage(name, content, secret)?;
         // A second name for the file is refused when the target exists: that makes this a test-and-set.
@@ -90,7 +90,7 @@ impl Folder {
     }
 
     /// Writes a file, in place of an older one if there is one.
-    pub(in crate::issuer) fn write_over(&self, name: &str, content: &[u8], secret: bool) -> Result<(), StoreError> {
+    pub(crate) fn write_over(&self, name: &str, content: &[u8], secret: bool) -> Result<(), StoreError> {
         let target = self.path(name);
         let staged = self.stage(name, content, secret)?;
         if let Err(e) = fs::rename(&staged, &target) {
@@ -129,12 +129,33 @@ impl Folder {
     }
 
     /// Removes a file; one that is absent is no error.
-    pub(in crate::issuer) fn remove(&self, name: &str) -> Result<(), StoreError> {
+    pub(crate) fn remove(&self, name: &str) -> Result<(), StoreError> {
         let path = self.path(name);
         match fs::remove_file(&path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path, e)),
             _ => self.sync(),
         }
+    }
+
+    /// Gives a file another name; `false` when it is absent. The file system gives `true` to one of several callers.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> Result<bool, StoreError> {
+        let path = self.path(from);
+        match fs::rename(&path, self.path(to)) {
+            Ok(()) => self.sync().map(|()| true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(io_error("rename", &path, e)),
+        }
+    }
+
+    /// The names of all files, those of interrupted writes left out.
+    pub(crate) fn names(&self) -> Result<Vec<String>, StoreError> {
+        let failed = |e| io_error("list", &self.directory, e);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            names.extend(name.into_string().ok().filter(|n| !n.starts_with('.')));
+        }
+        Ok(names)
     }
 
     /// Writes the temporary file and gives its name.
