@@ -86,6 +86,7 @@ pub mod health;
 pub mod issuer;
 mod refresh;
 pub mod server;
+pub mod sink;
 pub mod spiffe;
 pub mod tls;
 pub mod workload;
