@@ -6,15 +6,19 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`spiffe`] | ids, trust domains, bundles in PEM and as JWK Sets, X.509- and JWT-SVIDs, revocation lists; verification that names the rule broken |
-//! | [`issuer`] | [`CertIssuer`](issuer::CertIssuer): template → sign → verify; a self-signed root, or an intermediate from files; [`JwtIssuer`](issuer::JwtIssuer); [`KeyStore`](issuer::KeyStore) |
+//! | [`issuer`] | [`CertIssuer`](issuer::CertIssuer): template → sign → verify; a self-signed root, an intermediate from files, or another CA; [`JwtIssuer`](issuer::JwtIssuer); [`KeyStore`](issuer::KeyStore) |
 //! | [`issuer::rotation`] | [`RotatingCa`](issuer::RotatingCa): the root changes step by step, with proof; revocation lists; a record of what was issued |
-//! | [`authn`] | [`Authenticator`](authn::Authenticator): tokens, client certificates, local processes; a minter of join tokens |
+//! | [`authn`] | [`Authenticator`](authn::Authenticator): tokens, client certificates, local processes; join tokens; node proxies that ask for others |
 //! | [`server`] | `istio.v1.auth.IstioCertificateService` for tonic |
 //! | [`audit`] | a record of each decision |
 //! | [`health`] | readiness, warnings and metrics of what is near its end |
 //! | [`agent`] | the workload's side: key, request, renewal, back-off |
 //! | [`tls`] | rustls configurations whose identity changes under way |
 //! | [`clock`] | time as an argument |
+//! | [`federation`] | the bundle endpoint, and a client that follows those of other trust domains |
+//! | [`fetch`] | small public documents over HTTPS |
+//! | [`sink`] | certificates of service accounts in folders: Citadel's model |
+//! | `sds` (feature `sds`) | certificates and roots for Envoy, as an SDS server |
 //! | [`workload`] | the SPIFFE Workload API on a Unix socket |
 //! | [`api`] | the messages and stubs of both APIs |
 //!
@@ -69,11 +73,11 @@
 //!
 //! # Features
 //!
+//! - `sds`: secrets for Envoy; brings in mesh-xds and its server.
 //! - `test-util`: doubles (a clock moved by hand, a store and an audit sink in memory) and conformance suites for those who
 //!   implement the traits.
 //!
-//! Not here yet: Kubernetes (TokenReview, Secrets), SDS, an intermediate that renews itself at another CA, the bundle endpoint
-//! and its client.
+//! Not here yet: Kubernetes (TokenReview, Secrets), an intermediate that renews itself at another CA.
 
 pub mod agent;
 pub mod api;
@@ -85,6 +89,8 @@ pub mod fetch;
 pub mod health;
 pub mod issuer;
 mod refresh;
+#[cfg(feature = "sds")]
+pub mod sds;
 pub mod server;
 pub mod sink;
 pub mod spiffe;
