@@ -172,10 +172,12 @@ async fn call(address: SocketAddr, tls: rustls::ClientConfig) -> std::io::Result
     let tcp = TcpStream::connect(address).await?;
     let mut stream = TlsConnector::from(Arc::new(tls)).connect(address.ip().into(), tcp).await?;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    if !answer.starts_with("HTTP/1.1 200") {
-        return Err(std::io::Error::other(answer));
+    let mut answer = Vec::new();
+    // Envoy waits a second for us to close first.
+    while !answer.ends_with(b"\r\n\r\nhello") {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Err(std::io::Error::other(String::from_utf8_lossy(&answer).into_owned()));
+        }
     }
     let shown = stream.get_ref().1.peer_certificates().and_then(|c| c.first().cloned());
     shown.ok_or_else(|| std::io::Error::other("no certificate"))
