@@ -370,8 +370,8 @@ impl Domain {
     async fn follow(&self, other: &Self) -> FederationClient {
         let url = HttpsUrl::parse(&format!("https://{}/bundle", other.endpoint)).expect("a URL");
         let bootstrap = (*other.ca.trust_bundle()).clone();
-        let relationship =
-            Relationship::spiffe(other.name.clone(), url, other.bundle_server.clone(), Some(bootstrap)).expect("parameters");
+        let relationship = Relationship::spiffe(other.name.clone(), url, other.bundle_server.clone(), Some(bootstrap))
+            .expect("parameters");
         let config = FederationConfig::default();
         let client = FederationClient::spawn(&self.name, [relationship], config, None, clock()).await;
         let client = client.expect("it can be followed");
@@ -420,7 +420,8 @@ async fn two_envoys_talk_across_federated_trust_domains() {
     let own: Arc<dyn mesh_ca::spiffe::BundleSource> = Arc::new(client.watch());
     let trusted = Arc::new(FederatedSource::new(home.name.clone(), own, from_home.watch()));
     let config = |identity: &IdentityWatch| {
-        tls::client_config_trusting(identity, trusted.clone(), PeerPolicy::id(server_id.clone())).expect("a configuration")
+        tls::client_config_trusting(identity, trusted.clone(), PeerPolicy::id(server_id.clone()))
+            .expect("a configuration")
     };
     call(mtls, config(&client.watch())).await.expect("it is let in");
 

@@ -139,7 +139,16 @@ mod tests {
         for name in ["file-cert:/etc/certs/chain.pem~/etc/certs/key.pem", "file-root:/etc/certs/root.pem"] {
             assert_eq!(name.parse::<FileSecret>().unwrap().name(), name);
         }
-        for bad in ["", "default", "file-cert:", "file-cert:a", "file-cert:a~", "file-cert:~b", "file-cert:a~b~c", "file-root:"] {
+        for bad in [
+            "",
+            "default",
+            "file-cert:",
+            "file-cert:a",
+            "file-cert:a~",
+            "file-cert:~b",
+            "file-cert:a~b~c",
+            "file-root:",
+        ] {
             assert!(bad.parse::<FileSecret>().is_err(), "{bad}");
         }
     }

@@ -69,8 +69,7 @@ fn validator(bundles: &[&TrustBundle]) -> Resource {
         trust_domains: bundles.iter().map(domain).collect(),
         ..SpiffeCertValidatorConfig::default()
     };
-    let extension =
-        TypedExtensionConfig { name: SPIFFE_VALIDATOR.into(), typed_config: Some(any::pack(&config)) };
+    let extension = TypedExtensionConfig { name: SPIFFE_VALIDATOR.into(), typed_config: Some(any::pack(&config)) };
     let context = CertificateValidationContext {
         custom_validator_config: Some(extension),
         ..CertificateValidationContext::default()

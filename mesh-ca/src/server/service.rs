@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use prost_types::value::Kind;
+use prost_types::{Value, value::Kind};
 use tonic::{Code, Request, Response, Status, async_trait, metadata::MetadataMap};
 
 use super::{
@@ -107,10 +107,10 @@ impl CertificateService {
         identity: &Identity,
         request: IstioCertificateRequest,
     ) -> Result<IssuedCertificate, Refusal> {
-        let workload = impersonated(&request)?;
-        if let Some(workload) = &workload {
-            self.check_impersonation(identity, workload).await?;
-        }
+        let workload = match impersonated(&request) {
+            Some(named) => Some(self.check_impersonation(identity, named).await?),
+            None => None,
+        };
         let csr = Csr::from_pem(&request.csr).map_err(|e| refusal(&IssueError::Csr(e)))?;
         let id = match workload {
             Some(workload) => workload,
@@ -122,14 +122,19 @@ impl CertificateService {
         self.issuer.issue(request).await.map_err(|e| refusal(&e))
     }
 
-    async fn check_impersonation(&self, caller: &Identity, workload: &SpiffeId) -> Result<(), Refusal> {
+    /// The workload that the caller asks for in its place, if it may.
+    async fn check_impersonation(&self, caller: &Identity, named: &Value) -> Result<SpiffeId, Refusal> {
         let Some(judge) = &self.impersonation else {
             return Err(Refusal::new(Code::PermissionDenied, "asking for another workload is not allowed here"));
         };
-        judge.check(caller, workload).await.map_err(|e| match e {
-            AuthnError::Unavailable { .. } => Refusal::new(Code::Unavailable, e.to_string()),
-            e => Refusal::new(Code::PermissionDenied, e.to_string()),
-        })
+        let invalid = |reason: String| Refusal::new(Code::InvalidArgument, format!("{IMPERSONATION}: {reason}"));
+        let Some(Kind::StringValue(text)) = &named.kind else { return Err(invalid("it is no text".into())) };
+        let workload = SpiffeId::parse(text).map_err(|e| invalid(format!("{}: {e}", shown(text))))?;
+        match judge.check(caller, &workload).await {
+            Ok(()) => Ok(workload),
+            Err(e @ AuthnError::Unavailable { .. }) => Err(Refusal::new(Code::Unavailable, e.to_string())),
+            Err(e) => Err(Refusal::new(Code::PermissionDenied, e.to_string())),
+        }
     }
 
     fn record(&self, facts: &RequestFacts, identity: Option<&Identity>, outcome: AuditOutcome) {
@@ -216,17 +221,10 @@ fn bearer_tokens(metadata: &MetadataMap) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The workload that the caller asks for in its place. As in Istio, an empty text is none.
-fn impersonated(request: &IstioCertificateRequest) -> Result<Option<SpiffeId>, Refusal> {
-    let Some(value) = request.metadata.as_ref().and_then(|m| m.fields.get(IMPERSONATION)) else { return Ok(None) };
-    let invalid = |reason: String| Refusal::new(Code::InvalidArgument, format!("{IMPERSONATION}: {reason}"));
-    match &value.kind {
-        Some(Kind::StringValue(text)) if text.is_empty() => Ok(None),
-        Some(Kind::StringValue(text)) => {
-            SpiffeId::parse(text).map(Some).map_err(|e| invalid(format!("{}: {e}", shown(text))))
-        }
-        _ => Err(invalid("it is no text".into())),
-    }
+/// What names another workload than the caller. As in Istio, an empty text names none.
+fn impersonated(request: &IstioCertificateRequest) -> Option<&Value> {
+    let named = request.metadata.as_ref()?.fields.get(IMPERSONATION)?;
+    Some(named).filter(|value| value.kind != Some(Kind::StringValue(String::new())))
 }
 
 /// The id that the CSR names when it is one of the caller's; the caller's only one when the CSR names none.

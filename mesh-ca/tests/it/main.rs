@@ -10,6 +10,7 @@ mod fixture;
 mod fleet;
 mod health;
 mod issuing;
+mod joining;
 mod jwt;
 mod jwt_keys;
 mod keys;
