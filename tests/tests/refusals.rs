@@ -243,6 +243,11 @@ fn certificates_are_refused_by_name() {
     let domain = req(&folder.join("c"), "spiffe://elsewhere/ns/default/sa/reviews", &["-new"]);
     let authority =
         req(&folder.join("d"), &spiffe("reviews"), &["-new", "-addext", "basicConstraints=critical,CA:TRUE"]);
+    // Names besides the own one: of a host, of an address, of somebody else.
+    let beside = |file: &str, name: &str| req(&folder.join(file), &format!("{},{name}", spiffe("reviews")), &["-new"]);
+    let (host, ip) = (beside("e", "DNS:example.com"), beside("f", "IP:192.0.2.1"));
+    let two = beside("g", &format!("URI:{}", spiffe("ratings")));
+    let curve = req(&folder.join("h"), &spiffe("reviews"), &["-new", "-pkeyopt", "ec_paramgen_curve:P-521"]);
     let cases = [
         case("no token", json!({"do": "csr", "csr": csr}), "UNAUTHENTICATED", "no credential", UNAUTHENTICATED),
         case("garbage", ask("garbage", &csr), "UNAUTHENTICATED", "not a signed JWT", UNAUTHENTICATED),
@@ -255,6 +260,10 @@ fn certificates_are_refused_by_name() {
         case("other account", ask(&good, &other), "PERMISSION_DENIED", "default/sa/ratings", DENIED),
         case("other trust domain", ask(&good, &domain), "PERMISSION_DENIED", "spiffe://elsewhere", DENIED),
         case("an authority", ask(&good, &authority), "PERMISSION_DENIED", "CA certificate", DENIED),
+        case("a host's name", ask(&good, &host), "PERMISSION_DENIED", "example.com", DENIED),
+        case("an address", ask(&good, &ip), "PERMISSION_DENIED", "neither URI nor DNS", DENIED),
+        case("a second id", ask(&good, &two), "PERMISSION_DENIED", "default/sa/ratings", DENIED),
+        case("another curve", ask(&good, &curve), "INVALID_ARGUMENT", "EC with curve", INVALID),
         case("no PEM", ask(&good, "hello"), "INVALID_ARGUMENT", "not a PKCS #10", INVALID),
         case("forged", ask(&good, &forged(&csr, &folder)), "INVALID_ARGUMENT", "proof of possession", INVALID),
         case("large CSR", ask(&good, &"x".repeat(20_000)), "INVALID_ARGUMENT", "at most 16384", INVALID),
