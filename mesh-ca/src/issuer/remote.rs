@@ -126,7 +126,8 @@ impl RemoteIssuer {
         *self.signers.lock().unwrap_or_else(PoisonError::into_inner) = Some(signers);
         let root = root.certificate().clone();
         let (not_before, not_after) = (seen.not_before, seen.not_after);
-        Ok(IssuedCertificate { chain, root, id: seen.id, serial: seen.serial, not_before, not_after })
+        let roots = bundle.roots().iter().map(|root| root.certificate().clone()).collect();
+        Ok(IssuedCertificate { chain, root, roots, id: seen.id, serial: seen.serial, not_before, not_after })
     }
 
     fn signers(&self) -> (SystemTime, SystemTime) {
