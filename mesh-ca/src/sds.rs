@@ -13,8 +13,13 @@
 //! [`SdsConfig::files`]; its files are looked at again and again, and a pair that does not go together is not sent.
 //! Secrets go to whoever asks, so the socket is the door: [`SdsServer::serve`] lets in its own user alone.
 //!
-//! Revocation lists are not sent: Envoy with lists refuses every certificate whose issuer has none.
+//! Revocation lists go with the roots of a trust domain when each of its issuers has one: Envoy with lists refuses every
+//! certificate whose issuer has none. The validator for `ALL` has no place for them.
+//!
+//! In the process of a [`RotatingCa`](crate::issuer::RotatingCa), [`SdsConfig::with_rotation`] makes Envoy's acknowledgements
+//! the proof that a step of the root's rotation waits for.
 
+mod acknowledged;
 mod files;
 mod secrets;
 mod server;

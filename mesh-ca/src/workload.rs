@@ -24,6 +24,7 @@
 
 mod authority;
 mod bundles;
+mod delivery;
 mod pool;
 mod responses;
 mod service;

@@ -57,7 +57,7 @@ pub use self::{
     authorize::{AllowAll, NodeIdentity, StreamAuthorizer},
     budget::PushLimits,
     limits::ServerLimits,
-    listen::{ListenConfig, serve},
+    listen::{HandshakeErrors, ListenConfig, serve},
     load::{
         LoadClusters, LoadObserver, LoadReporter, LoadReporting, LoadSettings, LoadTotal, LoadTotals, NoLoadObserver,
     },

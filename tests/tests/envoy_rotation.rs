@@ -4,7 +4,7 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -14,10 +14,11 @@ use mesh_ca::{
     issuer::{
         CertIssuer, Csr, IssueRequest, RevocationReason, RootKeys, RotatingCa, RotatingCaConfig, SelfSignedConfig,
         records::MemoryRecords,
-        rotation::{BundleHolders, Laggards, Question, RootPhase},
+        rotation::{BundleHolders, Laggards, Question, RootId, RootPhase},
         store::MemoryStore,
     },
-    spiffe::{KeyType, PrivateKey, SpiffeId, TrustBundle, TrustBundles, TrustDomain, X509Svid, certificates_to_pem},
+    sds::{SdsConfig, SdsServer},
+    spiffe::{KeyType, PrivateKey, SpiffeId, TrustBundle, TrustBundles, TrustDomain, X509Svid},
     tls::{self, PeerPolicy},
 };
 use mesh_tests::{
@@ -25,16 +26,6 @@ use mesh_tests::{
     fetch::Target,
     load::Load,
     wait,
-    xds::Xds,
-};
-use mesh_xds::{
-    Resource,
-    server::XdsServer,
-    store::{Batch, View},
-};
-use mesh_xds_api::envoy::{
-    config::core::v3::{DataSource, data_source::Specifier},
-    extensions::transport_sockets::tls::v3 as proto,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -48,61 +39,8 @@ fn id(account: &str) -> SpiffeId {
     SpiffeId::for_workload(&domain, "default", account).expect("an id")
 }
 
-/// What of an identity and a bundle Envoy is sent.
-fn secrets(svid: &X509Svid, bundle: &TrustBundle) -> Batch {
-    let inline =
-        |bytes: Vec<u8>| DataSource { specifier: Some(Specifier::InlineBytes(bytes.into())), ..Default::default() };
-    let own = proto::TlsCertificate {
-        certificate_chain: Some(inline(svid.chain_pem().into_bytes())),
-        private_key: Some(inline(svid.key().to_pem().as_bytes().to_vec())),
-        ..Default::default()
-    };
-    let lists: String = bundle.crls().iter().map(|c| c.to_pem()).collect();
-    let believed = proto::CertificateValidationContext {
-        trusted_ca: Some(inline(certificates_to_pem(bundle.roots().iter().map(|r| r.certificate())).into_bytes())),
-        crl: (!lists.is_empty()).then(|| inline(lists.into_bytes())),
-        ..Default::default()
-    };
-    let secret = |name: &str, value| Resource::pack(name, &proto::Secret { name: name.into(), r#type: Some(value) });
-    Batch::new()
-        .put(secret("default", proto::secret::Type::TlsCertificate(own)))
-        .put(secret("ROOTCA", proto::secret::Type::ValidationContext(believed)))
-}
-
-/// Knows whether Envoy has acknowledged what the CA says now.
-#[derive(Debug)]
-struct Acknowledged {
-    server: XdsServer,
-    identity: IdentityWatch,
-    /// Serial number and bundle that were put into the view last.
-    put: Arc<Mutex<(String, u64)>>,
-}
-
-impl BundleHolders for Acknowledged {
-    fn behind(&self, question: &Question, _: SystemTime) -> Laggards {
-        let mut behind = Laggards::default();
-        let (serial, sequence) = self.put.lock().expect("nobody panics with it").clone();
-        let current = self.identity.svid().map(|s| s.serial().to_owned());
-        let is_put = current == Some(serial) && !matches!(question, Question::WithoutBundle(s) if sequence < *s);
-        let mut acknowledged = 0;
-        for stream in self.server.status().to_json().as_array().into_iter().flatten() {
-            for kind in stream["types"].as_object().into_iter().flatten().map(|(_, kind)| kind) {
-                let resources = kind["resources"].as_object().into_iter().flatten();
-                acknowledged += resources.filter(|(_, r)| r["state"] == "ACKED").count();
-                if kind["state"] != "ACKED" {
-                    behind.add(|| "envoy: not acknowledged".into(), None);
-                }
-            }
-        }
-        if !is_put || acknowledged < 2 {
-            behind.add(|| "envoy: not sent yet".into(), None);
-        }
-        behind
-    }
-}
-
 /// One Envoy: plaintext in front, mutual TLS to itself, and mutual TLS for others.
-fn bootstrap(xds: SocketAddr, pipe: &Path) -> Value {
+fn bootstrap(sds_socket: &Path, pipe: &Path) -> Value {
     let sds = |name: &str| {
         json!({ "name": name, "sds_config": { "resource_api_version": "V3", "api_config_source": {
             "api_type": "GRPC", "transport_api_version": "V3",
@@ -141,7 +79,8 @@ fn bootstrap(xds: SocketAddr, pipe: &Path) -> Value {
     };
     let answer = || json!({ "direct_response": { "status": 200, "body": { "inline_string": "hello" } } });
     let port = || socket_address(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let pipe = json!({ "pipe": { "path": pipe.to_str().expect("a path in UTF-8") } });
+    let path = |socket: &Path| json!({ "pipe": { "path": socket.to_str().expect("a path in UTF-8") } });
+    let pipe = path(pipe);
     let http = |more: Value| {
         let mut options = json!({ "@type": format!("{TYPE}upstreams.http.v3.HttpProtocolOptions") });
         options.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
@@ -178,7 +117,7 @@ fn bootstrap(xds: SocketAddr, pipe: &Path) -> Value {
                 { "name": "direct", "address": port(),
                   "filter_chains": [{ "filters": [manager("direct", answer())], "transport_socket": server_tls() }] },
             ],
-            "clusters": [back, cluster("sds", &socket_address(xds), http(h2))],
+            "clusters": [back, cluster("sds", &path(sds_socket), http(h2))],
         },
     })
 }
@@ -188,13 +127,11 @@ struct World {
     clock: Arc<dyn Clock>,
     ca: Arc<RotatingCa>,
     envoy_identity: WorkloadIdentity,
-    holder: Arc<Late>,
     envoy: Envoy,
     _client: WorkloadIdentity,
     client: IdentityWatch,
     _kept: Vec<mesh_ca::issuer::rotation::Supervision>,
     _folder: tempfile::TempDir,
-    _xds: Xds,
 }
 
 impl World {
@@ -207,15 +144,7 @@ impl World {
         config.rotation.check_interval = Duration::from_millis(50);
         let (store, records) = (Arc::new(MemoryStore::default()), Arc::new(MemoryRecords::default()));
         let ca = runtime.block_on(RotatingCa::open(store, records, RootKeys::Inline, config, clock.clone()));
-        let mut ca = ca.expect("a CA can be made");
-        let view = View::new();
-        let xds = Xds::start(&view);
-
-        // The holder of Envoy's secrets is known before there is an identity: it is asked only once a rotation is under way.
-        let put = Arc::new(Mutex::new((String::new(), 0)));
-        let late = Arc::new(Late::default());
-        ca = ca.with_holders(late.clone());
-        let ca = Arc::new(ca);
+        let ca = Arc::new(ca.expect("a CA can be made"));
         let identity = |account: &str| {
             let _in = runtime.enter();
             let config = AgentConfig::new(id(account)).with_lifetime(Duration::from_secs(3600));
@@ -225,31 +154,18 @@ impl World {
         for identity in [&envoy_identity, &client] {
             runtime.block_on(identity.watch().ready()).expect("a certificate is issued");
         }
-        let server = xds.server().clone();
-        let holder = Acknowledged { server, identity: envoy_identity.watch(), put: put.clone() };
-        *late.0.lock().expect("nobody panics with it") = Some(holder);
-        let feed = feed(ca.clone(), envoy_identity.watch(), view, put);
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let socket = folder.path().join("sds.sock");
         let kept = {
             let _in = runtime.enter();
-            tokio::spawn(feed);
+            let sds = SdsConfig::new(id("envoy").trust_domain().clone()).with_rotation(ca.feed());
+            let (sds, socket) = (SdsServer::spawn(sds, &envoy_identity.watch()), socket.clone());
+            tokio::spawn(async move { sds.serve(&socket).await.expect("the socket can be made") });
             vec![ca.supervise(), ca.follow(&envoy_identity), ca.follow(&client)]
         };
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let envoy = Envoy::start("rotating", &bootstrap(xds.address(), &folder.path().join("back.sock")));
+        let envoy = Envoy::start("rotating", &bootstrap(&socket, &folder.path().join("back.sock")));
         let watch = client.watch();
-        Self {
-            runtime,
-            clock,
-            ca,
-            envoy_identity,
-            holder: late,
-            envoy,
-            _client: client,
-            client: watch,
-            _kept: kept,
-            _folder: folder,
-            _xds: xds,
-        }
+        Self { runtime, clock, ca, envoy_identity, envoy, _client: client, client: watch, _kept: kept, _folder: folder }
     }
 
     fn target(&self, listener: &str, identity: Option<&IdentityWatch>) -> Target {
@@ -284,33 +200,6 @@ impl World {
     }
 }
 
-/// A holder that is put in later.
-#[derive(Debug, Default)]
-struct Late(Mutex<Option<Acknowledged>>);
-
-impl BundleHolders for Late {
-    fn behind(&self, question: &Question, now: SystemTime) -> Laggards {
-        let holder = self.0.lock().expect("nobody panics with it");
-        holder.as_ref().map_or_else(Laggards::default, |h| h.behind(question, now))
-    }
-}
-
-/// Puts what is in force into the view, again and again.
-async fn feed(ca: Arc<RotatingCa>, identity: IdentityWatch, view: Arc<View>, put: Arc<Mutex<(String, u64)>>) {
-    let (mut told, mut states) = (ca.subscribe(), identity.subscribe());
-    loop {
-        let (published, state) = (told.borrow_and_update().clone(), states.borrow_and_update().clone());
-        if let Some(svid) = &state.svid {
-            view.update(secrets(svid, &published.bundle));
-            *put.lock().expect("nobody panics with it") = (svid.serial().to_owned(), published.sequence);
-        }
-        tokio::select! {
-            changed = told.changed() => if changed.is_err() { return },
-            changed = states.changed() => if changed.is_err() { return },
-        }
-    }
-}
-
 #[test]
 fn envoy_serves_through_a_hundred_certificates_and_a_change_of_the_root() {
     let world = World::start();
@@ -330,19 +219,29 @@ fn envoy_serves_through_a_hundred_certificates_and_a_change_of_the_root() {
     let targets = [front.clone(), front.clone(), direct.clone(), direct.clone()];
     let load = Load::start(&world.runtime, &targets, vec!["any".into()], Duration::from_millis(4));
 
+    // Its streams are known, and have acknowledged what they were sent.
+    let behind = |question: &Question| world.ca.holders().behind(question, SystemTime::now());
+    let is_envoy = |l: &Laggards| l.names.iter().any(|name| name.contains("rotating"));
+    wait::until("Envoy has acknowledged the roots and its certificate", PATIENCE, || {
+        let root = RootId::of(world.ca.trust_bundle().roots().first().expect("a root").certificate());
+        (is_envoy(&behind(&Question::UnderRoot(root))) && !is_envoy(&behind(&Question::WithoutBundle(1)))).then_some(())
+    });
+
     // A hundred certificates.
     let states = world.envoy_identity.watch();
+    let taken = || {
+        let updates = world.envoy.stats_ending("ssl_context_update_by_sds");
+        updates.iter().filter(|(name, _)| name.starts_with("cluster.back")).map(|(_, n)| *n).sum::<u64>()
+    };
     for _ in 0..ROTATIONS {
-        let before = states.state().rotations;
+        let (before, updates) = (states.state().rotations, taken());
         world.envoy_identity.renew_now();
-        wait::until("Envoy has acknowledged the new certificate", PATIENCE, || {
-            let is_new = states.state().rotations > before;
-            (is_new && world.holder.behind(&Question::WithoutBundle(0), SystemTime::now()).count == 0).then_some(())
+        wait::until("Envoy has taken the new certificate", PATIENCE, || {
+            (states.state().rotations > before && taken() > updates).then_some(())
         });
     }
     load.turn_over();
-    let taken = world.envoy.stats_ending("ssl_context_update_by_sds");
-    assert!(taken.iter().any(|(name, n)| name.starts_with("cluster.back") && *n >= ROTATIONS), "{taken:?}");
+    assert!(taken() >= ROTATIONS);
     assert_eq!((load.failures().iter().map(ToString::to_string).collect::<Vec<_>>(), new()), (vec![], vec![]));
 
     // Somebody's certificate is revoked, and everybody has lists from now on; then the root changes.
@@ -373,6 +272,16 @@ fn envoy_serves_through_a_hundred_certificates_and_a_change_of_the_root() {
     assert_ne!(world.ca.trust_bundle().roots()[0].certificate(), old.roots()[0].certificate());
     let handshakes = world.envoy.stat("cluster.back.ssl.handshake");
     assert!(handshakes > 500, "each request had its own: {handshakes}");
+
+    // The proof was Envoy's: it holds the new root and no other.
+    let root = RootId::of(world.ca.trust_bundle().roots().first().expect("a root").certificate());
+    wait::until("Envoy has acknowledged the last bundle", PATIENCE, || {
+        let sequence = world.ca.subscribe().borrow().sequence;
+        (!is_envoy(&behind(&Question::WithoutBundle(sequence)))).then_some(())
+    });
+    assert!(is_envoy(&behind(&Question::UnderRoot(root))));
+    let old = RootId::of(old.roots().first().expect("a root").certificate());
+    assert!(!is_envoy(&behind(&Question::UnderRoot(old))));
 
     // What was revoked is refused now, and so is what the old root has signed.
     let refused = world.runtime.block_on(as_mallory.fetch("any", &[]));

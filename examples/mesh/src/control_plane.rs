@@ -20,7 +20,7 @@ use mesh_ca::{
     tls::{self, ClientAuth, PeerPolicy},
 };
 use mesh_config::{DirectorySource, StoreOptions};
-use mesh_xds::server::{AllowAll, ListenConfig, NodeIdentity, XdsServer, serve};
+use mesh_xds::server::{AllowAll, HandshakeErrors, ListenConfig, NodeIdentity, XdsServer, serve};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -90,7 +90,12 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
 
     addresses(&args, &listener, &admin, plaintext.as_ref())?;
     let servers: Vec<XdsServer> = std::iter::once(secured.clone()).chain(open.clone()).collect();
-    let secure_port = ListenConfig::default();
+    // A proxy that refuses the control plane's certificate, which may be revoked or too old for its clock, leads to a new one.
+    let renewal = tls::RenewOnRefusal::new(own.renewer(), authority.clock());
+    let mut secure_port = ListenConfig::default();
+    secure_port.handshake_errors = HandshakeErrors::new(move |error| {
+        renewal.note_io(error);
+    });
     let handshakes = secure_port.failed_handshakes.clone();
     tokio::spawn(admin::serve(
         admin,

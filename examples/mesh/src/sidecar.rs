@@ -27,7 +27,8 @@ pub(crate) fn run(args: SidecarArgs) -> anyhow::Result<u8> {
 async fn sidecar(args: SidecarArgs) -> anyhow::Result<u8> {
     let status = net::bind(args.status, "--status").await?;
     let (state, _temporary) = state_folder(&args)?;
-    let identity = identity::start(&args)?;
+    let trust_domain = identity::trust_domain(&args)?;
+    let identity = identity::start(&args, trust_domain.clone())?;
     let watch = identity.watch();
     tokio::spawn(status::serve(status, watch.clone(), args.admin));
     while tokio::time::timeout(PATIENCE, watch.ready()).await.is_err() {
@@ -39,11 +40,11 @@ async fn sidecar(args: SidecarArgs) -> anyhow::Result<u8> {
     let bootstrap = bootstrap::bootstrap(&args, &socket)?;
     let ended = match &args.envoy {
         Some(binary) => {
-            secrets::serve_sds(&socket, watch.clone()).await?;
+            secrets::serve_sds(&socket, trust_domain, &watch)?;
             envoy::run(binary, &bootstrap, &state, &args).await
         }
         None => {
-            let secrets = Arc::new(secrets::IdentitySecrets::new(watch));
+            let secrets = Arc::new(secrets::IdentitySecrets::new(watch, trust_domain));
             let end = command::told_to_end(args.end);
             command::run_sidecar(bootstrap, (bootstrap::SDS, secrets), args.concurrency, args.drain_time, end).await
         }

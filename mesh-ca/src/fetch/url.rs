@@ -50,7 +50,8 @@ impl HttpsUrl {
             return Err(HttpsUrlError::UserInfo);
         }
         // A port that is no number would be read as none.
-        if authority.port().is_some() != authority.port_u16().is_some() || authority.as_str().ends_with(':') {
+        let after_host = authority.as_str().strip_prefix(authority.host()).ok_or(HttpsUrlError::Host)?;
+        if !after_host.is_empty() && authority.port_u16().is_none() {
             return Err(HttpsUrlError::Malformed("the port is no number".into()));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();

@@ -17,19 +17,23 @@
 //!   keys ([`StoreItem::SigningCa`](super::StoreItem::SigningCa)), and only then makes it. A crash leaves the step before or
 //!   the step after.
 //! - [`BundleHolders`] gives the proof. [`HolderTable`] knows each certificate that was issued and has not ended (from
-//!   [`IssuedRecords`](super::IssuedRecords)), and what streams have acknowledged.
+//!   [`IssuedRecords`](super::IssuedRecords)), and what streams have acknowledged: SDS and Workload API tell it by a
+//!   [`RotationFeed`].
 //! - [`RotatingCa::supervise`] drives it; [`RotationStatus`] is for people and scripts.
 
 mod encoding;
 mod error;
+mod feed;
 mod holders;
 mod keys;
 mod machine;
+pub(crate) mod receivers;
 mod root_ca;
 mod status;
 mod supervisor;
 
 pub use error::{RotatingCaError, RotationRefused};
+pub use feed::RotationFeed;
 pub use holders::{BundleHolders, HolderStream, HolderTable, Laggards, MAX_NAMES};
 pub use keys::RootKeys;
 pub use machine::{Decision, Question, RootFacts, RootId, RootPhase, RootRotationConfig, RotationState, Transition};

@@ -80,7 +80,7 @@ impl FileSecret {
                 let pem = read(path)?;
                 certificates_from_pem(&pem)
                     .map_err(|e| FileSecretError::File { path: path.clone(), reason: e.to_string() })?;
-                Ok(secrets::roots(self.name(), pem.to_vec()))
+                Ok(secrets::roots(self.name(), pem.to_vec(), None))
             }
         }
     }

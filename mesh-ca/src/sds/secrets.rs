@@ -1,5 +1,7 @@
 //! Secrets as messages.
 
+use std::time::SystemTime;
+
 use mesh_xds::Resource;
 use mesh_xds_api::{
     any,
@@ -12,8 +14,10 @@ use mesh_xds_api::{
     },
 };
 
+use rustls_pki_types::CertificateDer;
+
 use super::{ALL, OWN, ROOTS};
-use crate::spiffe::{TrustBundle, TrustBundles, TrustDomain, X509Svid};
+use crate::spiffe::{TrustBundle, TrustBundles, TrustDomain, TrustRoot, X509Svid};
 
 /// The name of Envoy's validator by trust domain.
 const SPIFFE_VALIDATOR: &str = "envoy.tls.cert_validator.spiffe";
@@ -41,18 +45,40 @@ pub(super) fn own(svid: &X509Svid) -> Resource {
     certificate(OWN, svid.chain_pem().as_bytes(), svid.key().to_pem().as_bytes())
 }
 
-/// Roots as PEM.
-pub(super) fn roots(name: impl Into<String>, pem: impl Into<Vec<u8>>) -> Resource {
-    let context =
-        CertificateValidationContext { trusted_ca: Some(inline(pem)), ..CertificateValidationContext::default() };
+/// Roots as PEM, and revocation lists if there are some.
+pub(super) fn roots(name: impl Into<String>, pem: impl Into<Vec<u8>>, lists: Option<String>) -> Resource {
+    let context = CertificateValidationContext {
+        trusted_ca: Some(inline(pem)),
+        crl: lists.map(inline),
+        ..CertificateValidationContext::default()
+    };
     secret(name, Type::ValidationContext(context))
 }
 
-/// All that bundles give: of the own trust domain, of each, and of all.
-pub(super) fn bundles(own: &TrustDomain, bundles: &TrustBundles) -> Vec<Resource> {
+/// The revocation lists of a bundle, as PEM: all or none. Envoy with lists refuses every certificate under an issuer that has
+/// none or whose list has ended, so each root and each of `intermediates` must have one that has not.
+fn lists(bundle: &TrustBundle, intermediates: &[CertificateDer<'static>], now: SystemTime) -> Option<String> {
+    let lists: Vec<_> = bundle.crls().iter().filter(|c| c.next_update().is_none_or(|end| now < end)).collect();
+    let mut issuers = bundle.roots().iter().map(TrustRoot::certificate).chain(intermediates);
+    let all = !lists.is_empty() && issuers.all(|issuer| lists.iter().any(|c| c.is_signed_by(issuer)));
+    all.then(|| lists.iter().map(|c| c.to_pem()).collect())
+}
+
+/// All that bundles give: of the own trust domain, of each, and of all. The own chain's `intermediates` are issuers of the own
+/// trust domain.
+pub(super) fn bundles(
+    own: &TrustDomain,
+    bundles: &TrustBundles,
+    intermediates: &[CertificateDer<'static>],
+    now: SystemTime,
+) -> Vec<Resource> {
     let some: Vec<&TrustBundle> = bundles.iter().filter(|b| !b.roots().is_empty()).collect();
-    let mut resources: Vec<Resource> = some.iter().map(|b| roots(b.trust_domain().id(), b.to_pem())).collect();
-    resources.extend(some.iter().find(|b| b.trust_domain() == own).map(|b| roots(ROOTS, b.to_pem())));
+    let context = |name: String, bundle: &TrustBundle| {
+        let below = if bundle.trust_domain() == own { intermediates } else { &[] };
+        roots(name, bundle.to_pem(), lists(bundle, below, now))
+    };
+    let mut resources: Vec<Resource> = some.iter().map(|b| context(b.trust_domain().id(), b)).collect();
+    resources.extend(some.iter().find(|b| b.trust_domain() == own).map(|b| context(ROOTS.to_owned(), b)));
     if !some.is_empty() {
         resources.push(validator(&some));
     }

@@ -6,9 +6,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rustls_pki_types::{CertificateRevocationListDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
-use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList};
 
 /// Most bytes of one list. A list of 100 000 serial numbers has about 4 MB.
 pub const MAX_CRL_BYTES: usize = 16 * 1024 * 1024;
@@ -99,6 +99,13 @@ impl Crl {
     /// When the next one was promised. A list that is older than that is still asked: what it takes back stays taken back.
     pub fn next_update(&self) -> Option<SystemTime> {
         self.next_update
+    }
+
+    /// Whether this issuer has signed it.
+    pub fn is_signed_by(&self, issuer: &CertificateDer<'_>) -> bool {
+        let Ok((_, list)) = CertificateRevocationList::from_der(&self.der) else { return false };
+        let Ok((_, issuer)) = X509Certificate::from_der(issuer) else { return false };
+        list.issuer().as_raw() == issuer.subject().as_raw() && list.verify_signature(issuer.public_key()).is_ok()
     }
 
     /// How many certificates it takes back.

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     agent::{AgentConfig, CertSource, RotationConfig, WorkloadIdentity},
     clock::Clock,
+    issuer::rotation::{RotationFeed, Supervision},
     spiffe::{KeyType, SpiffeId, TrustBundles},
 };
 
@@ -74,13 +75,28 @@ pub struct IdentityPool {
     config: IdentityPoolConfig,
     source: Arc<dyn CertSource>,
     clock: Arc<dyn Clock>,
-    held: Mutex<HashMap<SpiffeId, Arc<WorkloadIdentity>>>,
+    rotation: Option<RotationFeed>,
+    held: Mutex<HashMap<SpiffeId, Held>>,
+}
+
+#[derive(Debug)]
+struct Held {
+    identity: Arc<WorkloadIdentity>,
+    _follow: Option<Supervision>,
 }
 
 impl IdentityPool {
     /// An empty pool. What `source` gives is for workloads of this machine: it must be allowed to ask in their names.
     pub fn new(config: IdentityPoolConfig, source: Arc<dyn CertSource>, clock: Arc<dyn Clock>) -> Self {
-        Self { config, source, clock, held: Mutex::default() }
+        Self { config, source, clock, rotation: None, held: Mutex::default() }
+    }
+
+    /// With the CA in this process that signs the identities: they are renewed when its bundle changes or their root is
+    /// tainted.
+    #[must_use]
+    pub fn with_rotation(mut self, rotation: RotationFeed) -> Self {
+        self.rotation = Some(rotation);
+        self
     }
 
     /// The identity of `id`, which may have no certificate yet. Must be called on a tokio runtime.
@@ -89,15 +105,18 @@ impl IdentityPool {
     /// When the pool is full of identities that are in use.
     pub fn identity(&self, id: &SpiffeId) -> Result<Arc<WorkloadIdentity>, PoolFull> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(identity) = held.get(id) {
-            return Ok(Arc::clone(identity));
+        if let Some(held) = held.get(id) {
+            return Ok(Arc::clone(&held.identity));
         }
         if held.len() >= self.config.max_identities {
-            let idle = held.iter().find(|(_, identity)| Arc::strong_count(identity) == 1).map(|(id, _)| id.clone());
+            let idle = held.iter().find(|(_, held)| Arc::strong_count(&held.identity) == 1).map(|(id, _)| id.clone());
             held.remove(&idle.ok_or(PoolFull(self.config.max_identities))?);
         }
         let identity = WorkloadIdentity::spawn(self.agent(id), Arc::clone(&self.source), Arc::clone(&self.clock));
-        Ok(Arc::clone(held.entry(id.clone()).or_insert_with(|| Arc::new(identity))))
+        let identity = Arc::new(identity);
+        let follow = self.rotation.as_ref().map(|rotation| rotation.follow(&identity));
+        held.insert(id.clone(), Held { identity: Arc::clone(&identity), _follow: follow });
+        Ok(identity)
     }
 
     /// How many identities are held.

@@ -8,6 +8,7 @@ use tonic::{Code, Request, Response, Status, async_trait};
 
 use super::{
     bundles::BundleSet,
+    delivery::Delivery,
     pool::IdentityPool,
     responses,
     socket::UnixPeerInfo,
@@ -22,7 +23,10 @@ use crate::{
     audit::{AuditOutcome, AuditRecord, AuditSink, TracingAudit},
     authn::{Authenticator, AuthnError, Identity, RequestFacts},
     clock::Clock,
-    issuer::{IssueJwtError, JwtIssuer, JwtRequest},
+    issuer::{
+        IssueJwtError, JwtIssuer, JwtRequest,
+        rotation::{RotationFeed, receivers::Receivers},
+    },
     spiffe::{JwtSvid, MAX_JWT_BYTES, SpiffeId},
 };
 
@@ -76,6 +80,7 @@ pub(super) struct Shared {
     audit: Arc<dyn AuditSink>,
     clock: Arc<dyn Clock>,
     streams: Arc<Semaphore>,
+    rotation: Option<(RotationFeed, Arc<Receivers>)>,
 }
 
 impl WorkloadApi {
@@ -89,7 +94,8 @@ impl WorkloadApi {
         let config = WorkloadApiConfig::default();
         let streams = Arc::new(Semaphore::new(config.max_streams));
         let audit = Arc::new(TracingAudit);
-        Self { shared: Arc::new(Shared { config, authenticator, pool, jwt: None, bundles, audit, clock, streams }) }
+        let (jwt, rotation) = (None, None);
+        Self { shared: Arc::new(Shared { config, authenticator, pool, jwt, bundles, audit, clock, streams, rotation }) }
     }
 
     /// With the JWT profile. The published bundles must hold the issuer's keys.
@@ -102,6 +108,19 @@ impl WorkloadApi {
     #[must_use]
     pub fn with_audit(self, audit: Arc<dyn AuditSink>) -> Self {
         self.changed(|shared| shared.audit = audit)
+    }
+
+    /// With the CA in this process that signs what is served. Its rotation waits until every stream has been sent the bundle and
+    /// certificates in question. The Workload API has no acknowledgements: a message counts when the transport of a living
+    /// caller has taken it, and [`RootRotationConfig::settle`](crate::issuer::RootRotationConfig::settle) is the time to use it.
+    /// Whoever publishes the bundles has to follow the CA's ([`RotationFeed::subscribe`]), and the pool too
+    /// ([`IdentityPool::with_rotation`]).
+    #[must_use]
+    pub fn with_rotation(self, rotation: RotationFeed) -> Self {
+        self.changed(|shared| {
+            let receivers = Receivers::new(&rotation, Arc::clone(&shared.clock));
+            shared.rotation = Some((rotation, receivers));
+        })
     }
 
     /// With other limits.
@@ -125,6 +144,7 @@ impl WorkloadApi {
             audit: Arc::clone(&old.audit),
             clock: Arc::clone(&old.clock),
             streams: Arc::clone(&old.streams),
+            rotation: old.rotation.clone(),
         };
         change(&mut shared);
         Self { shared: Arc::new(shared) }
@@ -188,6 +208,16 @@ impl Caller {
         self.shared.config.first_svid_timeout
     }
 
+    /// The books of a stream to this caller, if a rotation waits for it.
+    pub(super) fn delivery(&self, identity: &Identity) -> Option<Delivery> {
+        let (feed, receivers) = self.shared.rotation.as_ref()?;
+        let who = match self.facts.unix_peer {
+            Some(peer) => format!("{} ({peer}, Workload API)", identity.subject),
+            None => format!("{} (Workload API)", identity.subject),
+        };
+        Some(Delivery::new(feed.clone(), receivers.open(&who)))
+    }
+
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.shared.clock
     }
@@ -232,7 +262,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
     ) -> Result<Response<Self::FetchX509SVIDStream>, Status> {
         let (caller, identity) = self.enter(&request).await?;
         let slot = self.slot(&caller, &identity)?;
-        Ok(Response::new(stream::spawn(slot, |sender| SvidStream::new(caller).run(sender))))
+        Ok(Response::new(stream::spawn(slot, |sender| SvidStream::new(caller, &identity).run(sender))))
     }
 
     async fn fetch_x509_bundles(
@@ -241,7 +271,7 @@ impl SpiffeWorkloadApi for WorkloadApi {
     ) -> Result<Response<Self::FetchX509BundlesStream>, Status> {
         let (caller, identity) = self.enter(&request).await?;
         let slot = self.slot(&caller, &identity)?;
-        let bundles = BundleStream::new(caller, responses::x509_bundles);
+        let bundles = BundleStream::new(caller, responses::x509_bundles).of_rotation(&identity);
         Ok(Response::new(stream::spawn(slot, |sender| bundles.run(sender))))
     }
 

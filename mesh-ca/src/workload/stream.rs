@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tonic::{Code, Status};
 
-use super::{bundles::BundleSet, responses, service::Caller};
+use super::{bundles::BundleSet, delivery::Delivery, responses, service::Caller};
 use crate::{
     agent::WorkloadIdentity,
     api::workload::X509svidResponse,
@@ -44,29 +44,44 @@ pub(super) struct BundleStream<T> {
     caller: Caller,
     bundles: watch::Receiver<Arc<BundleSet>>,
     answer: fn(&BundleSet) -> T,
+    delivery: Option<Delivery>,
 }
 
 impl<T: PartialEq + Clone> BundleStream<T> {
     pub(super) fn new(caller: Caller, answer: fn(&BundleSet) -> T) -> Self {
-        Self { bundles: caller.bundles(), caller, answer }
+        Self { bundles: caller.bundles(), caller, answer, delivery: None }
+    }
+
+    /// A rotation waits for what this stream hands out.
+    pub(super) fn of_rotation(mut self, identity: &Identity) -> Self {
+        self.delivery = self.caller.delivery(identity);
+        self
     }
 
     pub(super) async fn run(mut self, sender: Sender<T>) -> Status {
         let mut sent = None;
+        let mut told = self.delivery.as_ref().map(Delivery::subscribe);
         loop {
             if let Err(status) = self.caller.identify().await {
                 return status;
             }
-            let answer = (self.answer)(&Arc::clone(&self.bundles.borrow_and_update()));
+            let current = Arc::clone(&self.bundles.borrow_and_update());
+            let answer = (self.answer)(&current);
             if sent.as_ref() != Some(&answer) {
                 if sender.send(Ok(answer.clone())).await.is_err() {
                     return gone();
                 }
                 sent = Some(answer);
             }
-            if self.bundles.changed().await.is_err() {
-                // Nobody publishes any more: what was published last stays in force.
-                std::future::pending::<()>().await;
+            if let Some(delivery) = &self.delivery {
+                if !taken(&sender).await {
+                    return gone();
+                }
+                delivery.bundles_taken(&current.x509);
+            }
+            tokio::select! {
+                () = changed(Some(&mut self.bundles)) => {}
+                () = changed(told.as_mut()) => {}
             }
         }
     }
@@ -75,6 +90,7 @@ impl<T: PartialEq + Clone> BundleStream<T> {
 /// The certificates of a caller with their keys, and whom to believe.
 pub(super) struct SvidStream {
     caller: Caller,
+    delivery: Option<Delivery>,
 }
 
 /// What was sent last, without keys.
@@ -86,8 +102,8 @@ struct Sent {
 }
 
 impl SvidStream {
-    pub(super) fn new(caller: Caller) -> Self {
-        Self { caller }
+    pub(super) fn new(caller: Caller, identity: &Identity) -> Self {
+        Self { delivery: caller.delivery(identity), caller }
     }
 
     pub(super) async fn run(self, sender: Sender<X509svidResponse>) -> Status {
@@ -136,6 +152,9 @@ impl SvidStream {
             WatchStream::from_changes(state).map(|_| ()).boxed()
         }));
         changes.push(WatchStream::from_changes(bundles).map(|_| ()).boxed());
+        if let Some(delivery) = &self.delivery {
+            changes.push(WatchStream::from_changes(delivery.subscribe()).map(|_| ()).boxed());
+        }
 
         let svids: Vec<Arc<X509Svid>> = held.iter().filter_map(|i| i.watch().svid()).collect();
         if svids.is_empty() {
@@ -146,9 +165,18 @@ impl SvidStream {
         if sent.as_ref() != Some(&now) {
             let response = responses::x509_svids(&svids, &current)
                 .ok_or_else(|| unavailable("there is no bundle for the trust domain"))?;
+            if let Some(delivery) = &self.delivery {
+                delivery.sending(&svids, self.caller.clock().now().wall);
+            }
             sender.send(Ok(response)).await.map_err(|_| gone())?;
             self.record_new(identity, &svids, sent.as_ref());
             *sent = Some(now);
+        }
+        if let Some(delivery) = &self.delivery {
+            if !taken(sender).await {
+                return Err(gone());
+            }
+            delivery.taken(&svids, &current.x509, self.caller.clock().now().wall);
         }
         // A channel of bundles that nobody publishes to any more drops out; what was published last stays in force.
         changes.next().await;
@@ -181,6 +209,23 @@ impl SvidStream {
             }
         }
     }
+}
+
+/// Waits for the next change; for ever when nothing is followed, or nobody publishes any more: what was published last stays in
+/// force.
+async fn changed<T>(followed: Option<&mut watch::Receiver<T>>) {
+    let alive = match followed {
+        Some(followed) => followed.changed().await.is_ok(),
+        None => false,
+    };
+    if !alive {
+        std::future::pending().await
+    }
+}
+
+/// Waits until the transport has taken all that was sent; `false` when the caller is gone.
+async fn taken<T>(sender: &Sender<T>) -> bool {
+    sender.reserve().await.is_ok()
 }
 
 /// Nobody reads this: the caller has gone.

@@ -1,6 +1,7 @@
 //! From a TCP listener to requests that know their peer.
 
 use std::{
+    fmt,
     future::Future,
     io,
     net::SocketAddr,
@@ -50,6 +51,27 @@ pub struct ListenConfig {
     /// Counts TLS handshakes that failed, for a certificate that does not hold or bytes that are no TLS. A peer that just
     /// goes away is not counted. Keep a clone to read it.
     pub failed_handshakes: Arc<AtomicU64>,
+    /// Is told the error of each of them: a peer that refuses our certificate says so by an alert. Default: nobody.
+    pub handshake_errors: HandshakeErrors,
+}
+
+type OnError = dyn Fn(&io::Error) + Send + Sync;
+
+/// Who is told of TLS handshakes that failed.
+#[derive(Clone, Default)]
+pub struct HandshakeErrors(Option<Arc<OnError>>);
+
+impl HandshakeErrors {
+    /// Calls `tell`, which must not block.
+    pub fn new(tell: impl Fn(&io::Error) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(tell)))
+    }
+}
+
+impl fmt::Debug for HandshakeErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HandshakeErrors").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Default for ListenConfig {
@@ -64,6 +86,7 @@ impl Default for ListenConfig {
             max_connection_age: None,
             drain_timeout: Duration::from_secs(5),
             failed_handshakes: Arc::default(),
+            handshake_errors: HandshakeErrors::default(),
         }
     }
 }
@@ -132,7 +155,7 @@ async fn accept(
             }
         };
         let (tls, connections, timeout) = (tls.clone(), connections.clone(), config.handshake_timeout);
-        let failed = config.failed_handshakes.clone();
+        let (failed, told) = (config.failed_handshakes.clone(), config.handshake_errors.clone());
         tokio::spawn(async move {
             match tokio::time::timeout(timeout, Connection::open(stream, tls, permit)).await {
                 Ok(Ok(connection)) => {
@@ -141,6 +164,9 @@ async fn accept(
                 }
                 Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                     failed.fetch_add(1, Ordering::Relaxed);
+                    if let Some(tell) = &told.0 {
+                        tell(&error);
+                    }
                     warn!(%remote, error = error.to_string(), "TLS handshake failed");
                 }
                 // Health checks connect and go away.

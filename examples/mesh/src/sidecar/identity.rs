@@ -12,10 +12,13 @@ use mesh_ca::{
 
 use crate::cli::SidecarArgs;
 
+/// The trust domain of the workload.
+pub(super) fn trust_domain(args: &SidecarArgs) -> anyhow::Result<TrustDomain> {
+    TrustDomain::parse(&args.trust_domain).with_context(|| format!("--trust-domain {}", args.trust_domain))
+}
+
 /// Starts to hold the identity that the arguments name.
-pub(super) fn start(args: &SidecarArgs) -> anyhow::Result<WorkloadIdentity> {
-    let trust_domain =
-        TrustDomain::parse(&args.trust_domain).with_context(|| format!("--trust-domain {}", args.trust_domain))?;
+pub(super) fn start(args: &SidecarArgs, trust_domain: TrustDomain) -> anyhow::Result<WorkloadIdentity> {
     let id = SpiffeId::for_workload(&trust_domain, &args.namespace, &args.service_account)
         .context("--namespace and --service-account make no SPIFFE id")?;
     let path = args.root_cert.display();

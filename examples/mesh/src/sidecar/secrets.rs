@@ -5,52 +5,40 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context as _;
 use mesh_ca::{
     agent::{IdentityState, IdentityWatch},
-    spiffe::certificates_to_pem,
+    sds::{OWN, ROOTS, SdsConfig, SdsServer},
+    spiffe::TrustDomain,
 };
 use mesh_proxy::{
     model::{Secret, SecretValue},
     tls::SecretSource,
 };
-use mesh_xds::{
-    Resource,
-    server::XdsServer,
-    store::{Batch, SingleView, View},
-};
-use mesh_xds_api::envoy::{
-    config::core::v3::{DataSource, data_source::Specifier},
-    extensions::transport_sockets::tls::v3 as proto,
-};
-use tokio::{net::UnixListener, sync::watch};
-use tokio_stream::wrappers::UnixListenerStream;
-
-/// Name of the own certificate, as Istio has it.
-const OWN: &str = "default";
-/// Name of the trust bundle, as Istio has it.
-const ROOTS: &str = "ROOTCA";
+use tokio::sync::watch;
 
 /// Secrets within this process: keys never leave it.
 #[derive(Debug)]
 pub(super) struct IdentitySecrets {
     identity: IdentityWatch,
+    trust_domain: TrustDomain,
 }
 
 impl IdentitySecrets {
-    pub(super) fn new(identity: IdentityWatch) -> Self {
-        Self { identity }
+    pub(super) fn new(identity: IdentityWatch, trust_domain: TrustDomain) -> Self {
+        Self { identity, trust_domain }
     }
 }
 
 impl SecretSource for IdentitySecrets {
     fn watch(&self, name: &str) -> watch::Receiver<Option<Arc<Secret>>> {
-        let make: fn(&IdentityState) -> Option<SecretValue> = match name {
-            OWN => own,
-            ROOTS => roots,
-            _ => |_| None,
-        };
-        let name = name.to_owned();
+        let (name, trust_domain) = (name.to_owned(), self.trust_domain.clone());
         let mut states = self.identity.subscribe();
-        let secret =
-            move |state: &IdentityState| make(state).map(|value| Arc::new(Secret { name: name.clone(), value }));
+        let secret = move |state: &IdentityState| {
+            let value = match name.as_str() {
+                OWN => own(state),
+                ROOTS => roots(state, &trust_domain),
+                _ => None,
+            };
+            value.map(|value| Arc::new(Secret { name: name.clone(), value }))
+        };
         let (sender, receiver) = watch::channel(secret(&states.borrow_and_update()));
         tokio::spawn(async move {
             loop {
@@ -78,69 +66,30 @@ fn own(state: &IdentityState) -> Option<SecretValue> {
     Some(SecretValue::Certificate { chain: svid.chain().to_vec(), key: Arc::new(svid.key().as_der().clone_key()) })
 }
 
-fn roots(state: &IdentityState) -> Option<SecretValue> {
-    let roots: Vec<_> = state.bundles.iter().flat_map(|b| b.roots()).map(|r| r.certificate().clone()).collect();
+/// Of the own trust domain alone: another one's roots would vouch for names of ours.
+fn roots(state: &IdentityState, trust_domain: &TrustDomain) -> Option<SecretValue> {
+    let bundle = state.bundles.bundle(trust_domain)?;
+    let roots: Vec<_> = bundle.roots().iter().map(|r| r.certificate().clone()).collect();
     (!roots.is_empty()).then(|| SecretValue::Validation { roots, crls: Vec::new(), rules: Arc::default() })
 }
 
 /// Serves the secrets by SDS on a Unix socket that only this user may open, for as long as the process runs.
-pub(super) async fn serve_sds(socket: &Path, identity: IdentityWatch) -> anyhow::Result<()> {
-    let view = View::new();
-    let mut states = identity.subscribe();
-    view.update(resources(&states.borrow_and_update()));
-    tokio::spawn({
-        let view = view.clone();
-        async move {
-            while states.changed().await.is_ok() {
-                view.update(resources(&states.borrow_and_update()));
-            }
-        }
-    });
-    let listener =
-        bind(socket).with_context(|| format!("cannot listen on {}: choose another --state", socket.display()))?;
-    let server = XdsServer::builder(SingleView(view)).build();
+pub(super) fn serve_sds(socket: &Path, trust_domain: TrustDomain, identity: &IdentityWatch) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(folder) = socket.parent() {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+            .with_context(|| format!("cannot close {} to others: choose another --state", folder.display()))?;
+    }
+    let server = SdsServer::spawn(SdsConfig::new(trust_domain), identity);
+    let serving = server
+        .bind(socket)
+        .with_context(|| format!("cannot listen on {}: choose another --state", socket.display()))?;
     tokio::spawn(async move {
-        let serving = tonic::transport::Server::builder().add_routes(server.routes());
-        if let Err(error) = serving.serve_with_incoming(UnixListenerStream::new(listener)).await {
+        // The server keeps the secrets up to date for as long as it lives.
+        let _server = server;
+        if let Err(error) = serving.await {
             tracing::error!(%error, "the socket for secrets ended");
         }
     });
     Ok(())
-}
-
-fn bind(socket: &Path) -> std::io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt as _;
-    // A socket of an earlier process cannot be bound again.
-    match std::fs::remove_file(socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    if let Some(folder) = socket.parent() {
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
-    }
-    let listener = UnixListener::bind(socket)?;
-    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
-}
-
-fn resources(state: &IdentityState) -> Batch {
-    let inline =
-        |bytes: Vec<u8>| DataSource { specifier: Some(Specifier::InlineBytes(bytes.into())), ..Default::default() };
-    let mut batch = Batch::new();
-    if let Some(svid) = &state.svid {
-        let certificate = proto::TlsCertificate {
-            certificate_chain: Some(inline(svid.chain_pem().into_bytes())),
-            private_key: Some(inline(svid.key().to_pem().as_bytes().to_vec())),
-            ..Default::default()
-        };
-        let secret = proto::Secret { name: OWN.into(), r#type: Some(proto::secret::Type::TlsCertificate(certificate)) };
-        batch = batch.put(Resource::pack(OWN, &secret));
-    }
-    let roots: Vec<_> = state.bundles.iter().flat_map(|b| b.roots()).map(|r| r.certificate()).collect();
-    let context = proto::CertificateValidationContext {
-        trusted_ca: Some(inline(certificates_to_pem(roots).into_bytes())),
-        ..Default::default()
-    };
-    let secret = proto::Secret { name: ROOTS.into(), r#type: Some(proto::secret::Type::ValidationContext(context)) };
-    batch.put(Resource::pack(ROOTS, &secret))
 }

@@ -81,6 +81,8 @@ struct Stream {
     name: String,
     sequence: u64,
     roots: Vec<RootId>,
+    /// Its other end is away, and counts until then.
+    until: Option<SystemTime>,
 }
 
 #[derive(Debug, Default)]
@@ -173,7 +175,7 @@ impl HolderTable {
     /// A stream has been opened; it counts until the value is dropped.
     pub fn open_stream(self: &Arc<Self>, name: impl Into<String>) -> HolderStream {
         let key = self.next_stream.fetch_add(1, Ordering::Relaxed);
-        let stream = Stream { name: name.into(), sequence: 0, roots: Vec::new() };
+        let stream = Stream { name: name.into(), sequence: 0, roots: Vec::new(), until: None };
         self.with(|inner| inner.streams.insert(key, stream));
         HolderStream { table: Arc::clone(self), key }
     }
@@ -193,13 +195,14 @@ impl BundleHolders for HolderTable {
                     behind.add(|| format!("{} (serial {serial})", leaf.id), Some(leaf.not_after));
                 }
             }
-            for stream in inner.streams.values() {
+            let away = |stream: &&Stream| stream.until.is_some_and(|until| until <= now);
+            for stream in inner.streams.values().filter(|s| !away(s)) {
                 let is_behind = match question {
                     Question::WithoutBundle(sequence) => stream.sequence < *sequence,
                     Question::UnderRoot(root) => stream.roots.contains(root),
                 };
                 if is_behind {
-                    behind.add(|| stream.name.clone(), None);
+                    behind.add(|| stream.name.clone(), stream.until);
                 }
             }
         });
@@ -220,6 +223,16 @@ impl HolderStream {
         self.table.with(|inner| {
             if let Some(stream) = inner.streams.get_mut(&self.key) {
                 (stream.sequence, stream.roots) = (sequence, roots);
+            }
+        });
+    }
+
+    /// The other end has gone, but may be back with what it has; it counts until its certificate ends at `until`. `None`: it is
+    /// here.
+    pub fn expect_back(&self, until: Option<SystemTime>) {
+        self.table.with(|inner| {
+            if let Some(stream) = inner.streams.get_mut(&self.key) {
+                stream.until = until;
             }
         });
     }

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
 use super::{
-    machine::RootId,
+    feed::{self, RotationFeed},
     root_ca::{Published, RotatingCa},
 };
 use crate::agent::{IdentityState, WorkloadIdentity};
@@ -55,9 +55,15 @@ impl RotatingCa {
     /// Keeps an identity of this process, which this CA signs, up to date for as long as the handle lives: it is renewed when
     /// whom to believe changes, or when its root is tainted; and its certificates before the last one count as out of use.
     pub fn follow(self: &Arc<Self>, identity: &WorkloadIdentity) -> Supervision {
-        let (table, mut told) = (Arc::clone(self.holders()), self.subscribe());
+        self.feed().follow(identity)
+    }
+}
+
+impl Supervision {
+    pub(super) fn follow(feed: &RotationFeed, identity: &WorkloadIdentity) -> Self {
+        let (table, mut told) = (Arc::clone(feed.holders()), feed.subscribe());
         let (mut states, renew) = (identity.watch().subscribe(), identity.renewer());
-        Supervision::spawn(async move {
+        Self::spawn(async move {
             let mut held: Option<String> = None;
             // The bundle that a renewal was asked for, so that it is asked for once.
             let mut asked = None;
@@ -90,13 +96,6 @@ fn is_outdated(state: &IdentityState, published: &Published) -> bool {
     let believes = own.is_some_and(|own| {
         published.bundle.roots().iter().all(|r| own.roots().iter().any(|o| o.certificate() == r.certificate()))
     });
-    // Which root a chain ends at shows when it is verified with that one alone.
-    let tainted = published.tainted.as_ref().is_some_and(|tainted| {
-        published.bundle.roots().iter().filter(|r| RootId::of(r.certificate()) == *tainted).any(|r| {
-            let alone =
-                crate::spiffe::TrustBundle::new(published.bundle.trust_domain().clone(), [r.certificate().clone()]);
-            alone.is_ok_and(|alone| svid.verify(&alone, svid.not_before()).is_ok())
-        })
-    });
-    !believes || tainted
+    let tainted = published.tainted.as_ref();
+    !believes || tainted.is_some_and(|tainted| feed::root_of(svid, &published.bundle).as_ref() == Some(tainted))
 }
