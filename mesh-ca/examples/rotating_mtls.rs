@@ -6,10 +6,10 @@
 //!
 //! Prints one line per call: who answered, and the serial numbers of both certificates at that moment.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, io, sync::Arc, time::Duration};
 
 use mesh_ca::{
-    agent::{AgentConfig, IssuerSource, WorkloadIdentity},
+    agent::{AgentConfig, IdentityWatch, IssuerSource, WorkloadIdentity},
     clock::SystemClock,
     issuer::{DirectoryStore, SelfSigned, SelfSignedConfig},
     spiffe::{SpiffeId, TrustDomain},
@@ -20,6 +20,24 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// The service: `caller` alone may call it. Its configuration is made once and never touched again: each handshake shows the
+/// certificate in force, and verifies by the roots in force.
+pub(crate) async fn serve(listener: TcpListener, identity: IdentityWatch, caller: SpiffeId) -> io::Result<()> {
+    let config =
+        tls::server_config(&identity, ClientAuth::Required, PeerPolicy::id(caller)).map_err(io::Error::other)?;
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    loop {
+        let (tcp, _) = listener.accept().await?;
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            // Who may not call is told so by TLS.
+            let mut stream = acceptor.accept(tcp).await?;
+            stream.write_all(b"hello").await?;
+            stream.shutdown().await
+        });
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -38,19 +56,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     alice.watch().ready().await.ok_or("alice was stopped")?;
     bob.watch().ready().await.ok_or("bob was stopped")?;
 
-    // The service: alone bob may call it. The configuration is made once and never touched again.
-    let server = tls::server_config(&alice.watch(), ClientAuth::Required, PeerPolicy::id(bob_id))?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    let acceptor = TlsAcceptor::from(Arc::new(server));
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            if let Ok(mut stream) = acceptor.accept(tcp).await {
-                let _ = stream.write_all(b"hello").await;
-                let _ = stream.shutdown().await;
-            }
-        }
-    });
+    tokio::spawn(serve(listener, alice.watch(), bob_id));
 
     // The client: calls whoever is alice, at whatever address.
     let client = TlsConnector::from(Arc::new(tls::client_config(&bob.watch(), PeerPolicy::id(alice_id.clone()))?));

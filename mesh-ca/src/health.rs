@@ -47,6 +47,8 @@ pub enum Role {
     Signer,
     /// The certificate that the instance itself shows.
     Serving,
+    /// A revocation list: it ends when the next one was promised. Peers like Envoy refuse every certificate then.
+    RevocationList,
 }
 
 impl Role {
@@ -56,6 +58,7 @@ impl Role {
             Self::Root => "root certificate",
             Self::Signer => "signing certificate",
             Self::Serving => "serving certificate",
+            Self::RevocationList => "revocation list",
         }
     }
 }
@@ -90,7 +93,8 @@ pub struct Expiry {
 pub struct Health {
     /// When it was looked at.
     pub at: SystemTime,
-    /// Each root, the signer, and the serving certificate if one was asked for; in this order.
+    /// Each root, the signer, the serving certificate if one was asked for, and each revocation list that names its end; in
+    /// this order.
     pub expiries: Vec<Expiry>,
 }
 
@@ -104,7 +108,9 @@ impl Health {
             let svid = watch.state().svid.clone();
             (Role::Serving, svid.map(|s| (s.not_before(), s.not_after())))
         });
-        let all = roots.chain([signer]).chain(shown).map(|(role, life)| Expiry {
+        let lists = bundle.crls().iter().filter_map(|list| Some((list.this_update(), list.next_update()?)));
+        let lists = lists.map(|life| (Role::RevocationList, Some(life)));
+        let all = roots.chain([signer]).chain(shown).chain(lists).map(|(role, life)| Expiry {
             role,
             not_after: life.map(|(_, end)| end),
             level: life.map_or(Level::Dead, |(begin, end)| level(begin, end, policy, now)),
@@ -112,7 +118,8 @@ impl Health {
         Self { at: now, expiries: all.collect() }
     }
 
-    /// Whether the instance should be asked for certificates: signer and serving certificate are alive, and a root is.
+    /// Whether the instance should be asked for certificates: signer and serving certificate are alive, and a root is. A
+    /// revocation list that has ended is warned of: another instance would have the same.
     pub fn is_ready(&self) -> bool {
         let dead = |role| self.of_role(role).any(|e| e.level == Level::Dead);
         let rooted = self.of_role(Role::Root).any(|e| e.level < Level::Dead);
@@ -139,6 +146,7 @@ impl Health {
             (Role::Root, "citadel_server_root_cert_expiry"),
             (Role::Signer, "citadel_server_cert_chain_expiry"),
             (Role::Serving, "mesh_ca_serving_cert_expiry"),
+            (Role::RevocationList, "mesh_ca_crl_expiry"),
         ] {
             let Some(first) = self.of_role(role).map(|e| e.not_after).min() else { continue };
             let since = |from| first.map_or(-1.0, |end| seconds_between(from, end));

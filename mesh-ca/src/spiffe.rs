@@ -36,4 +36,5 @@ pub use pem::{PemError, certificates_from_pem, certificates_to_pem};
 pub use rule::{Place, Rule, RuleBroken};
 pub use svid::{SvidError, X509Svid};
 pub use trust_domain::{MAX_TRUST_DOMAIN_LENGTH, TrustDomain, TrustDomainError};
+pub(crate) use verify::verify_and_read;
 pub use verify::{VerifiedSvid, check_leaf, check_signing, verify, verify_pem};

@@ -12,7 +12,7 @@ use super::{
     policy::IssuancePolicy,
     template::{self, Validity},
 };
-use crate::spiffe::{Crl, KeyError, TrustBundle, verify, x509::Facts};
+use crate::spiffe::{Crl, KeyError, TrustBundle, verify_and_read, x509::Facts};
 
 pub(super) struct Authority {
     issuer: Issuer<'static, CertificateSigner>,
@@ -21,6 +21,8 @@ pub(super) struct Authority {
     intermediates: Vec<CertificateDer<'static>>,
     root: CertificateDer<'static>,
     bundle: Arc<TrustBundle>,
+    /// What is signed is looked at with this one.
+    judge: TrustBundle,
     policy: IssuancePolicy,
 }
 
@@ -60,7 +62,11 @@ impl Authority {
             let facts = read(signer)?;
             validity = validity.within(Validity { not_before: facts.not_before, not_after: facts.not_after });
         }
-        Ok(Self { issuer, validity, intermediates, root, bundle, policy })
+        // A serial number that was made just now is on no list, and a root takes nothing of itself back: only intermediates may
+        // be. Each list would cost a verification of its signature.
+        let judge = TrustBundle::clone(&bundle);
+        let judge = if intermediates.is_empty() { judge.with_crls([]) } else { judge };
+        Ok(Self { issuer, validity, intermediates, root, bundle, judge, policy })
     }
 
     pub(super) fn bundle(&self) -> &Arc<TrustBundle> {
@@ -129,8 +135,7 @@ impl Authority {
         validity: Validity,
         now: SystemTime,
     ) -> Result<IssuedCertificate, IssueError> {
-        let verified = verify(&leaf, &self.intermediates, &self.bundle, now)?;
-        let facts = Facts::parse(&leaf).map_err(IssueError::Sign)?;
+        let (verified, facts) = verify_and_read(&leaf, &self.intermediates, &self.judge, now)?;
         for (same, what) in [
             (verified.id == request.id, "identity"),
             (facts.public_key == request.csr.public_key_der(), "public key"),

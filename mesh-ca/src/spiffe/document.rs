@@ -164,9 +164,9 @@ impl SpiffeBundle {
         })
     }
 
-    /// The whole document.
+    /// The whole document. A root whose key is of a kind that JWK has no parameters for here is left out.
     pub fn to_jwks(&self) -> String {
-        let roots = self.x509.roots().iter().map(|r| x509_element(r.certificate()));
+        let roots = self.x509.roots().iter().filter_map(|r| x509_element(r.certificate()));
         let keys = roots.chain(jwt_elements(&self.jwt)).collect();
         let hint = self.refresh_hint.map(|h| h.as_secs());
         text(&Document { keys, spiffe_sequence: self.sequence, spiffe_refresh_hint: hint })
@@ -185,14 +185,12 @@ fn text(document: &Document) -> String {
     serde_json::to_string(document).unwrap_or_default()
 }
 
-/// X509-SVID.md section 6.1: the certificate, no key id, and the key's own parameters as RFC 7517 asks.
-fn x509_element(certificate: &CertificateDer<'_>) -> Jwk {
-    let key = Facts::parse(certificate).ok().and_then(|f| PublicKey::from_spki(&f.public_key).ok());
-    Jwk {
-        usage: Some(X509_SVID.into()),
-        x5c: Some(vec![STANDARD.encode(certificate)]),
-        ..key.map(|k| k.to_jwk()).unwrap_or_default()
-    }
+/// X509-SVID.md section 6.1: the certificate, no key id, and the key's own parameters as RFC 7517 asks. `None` for a key that has
+/// no such parameters here: an element without `kty` makes readers refuse the whole document (RFC 7517 section 4.1), and nothing
+/// that such a root signs would verify.
+fn x509_element(certificate: &CertificateDer<'_>) -> Option<Jwk> {
+    let key = Facts::parse(certificate).ok().and_then(|f| PublicKey::from_spki(&f.public_key).ok())?;
+    Some(Jwk { usage: Some(X509_SVID.into()), x5c: Some(vec![STANDARD.encode(certificate)]), ..key.to_jwk() })
 }
 
 /// JWT-SVID.md section 6.1.

@@ -52,12 +52,22 @@ pub fn verify(
     bundle: &TrustBundle,
     now: SystemTime,
 ) -> Result<VerifiedSvid, RuleBroken> {
+    verify_and_read(leaf, intermediates, bundle, now).map(|(verified, _)| verified)
+}
+
+/// As [`verify()`], with what was read of the leaf, so that it need not be read twice.
+pub(crate) fn verify_and_read(
+    leaf: &CertificateDer<'_>,
+    intermediates: &[CertificateDer<'_>],
+    bundle: &TrustBundle,
+    now: SystemTime,
+) -> Result<(VerifiedSvid, Facts), RuleBroken> {
     let (id, facts) = leaf_profile(leaf)?;
     if id.trust_domain() != bundle.trust_domain() {
         let detail = format!("{id} is not of {}", bundle.trust_domain());
         return Err(RuleBroken::new(Rule::TrustDomainKnown, Place::Leaf, detail));
     }
-    verify_profiled(leaf, id, &facts, intermediates, bundle, now)
+    verify_profiled(leaf, id, &facts, intermediates, bundle, now).map(|verified| (verified, facts))
 }
 
 /// Verifies PEM texts: what `mesh ca verify --trust ROOTS [--untrusted CHAIN] [--time T] LEAF` does.

@@ -1,6 +1,7 @@
 //! A rotating CA with workloads that hold its certificates, and a store that can die at any write.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering::SeqCst},
@@ -118,6 +119,8 @@ pub(crate) struct Fleet {
     pub(crate) ca: Option<Arc<RotatingCa>>,
     pub(crate) members: Vec<Option<Member>>,
     pub(crate) lifetime: Duration,
+    /// The members' keys as PEM, with the requests for them.
+    keys: HashMap<usize, (String, Csr)>,
 }
 
 pub(crate) fn config() -> RotatingCaConfig {
@@ -137,6 +140,7 @@ impl Fleet {
             ca: None,
             members: (0..members).map(|_| None).collect(),
             lifetime: Duration::from_secs(3600),
+            keys: HashMap::new(),
         };
         fleet.open().await.unwrap();
         for member in 0..members {
@@ -170,8 +174,13 @@ impl Fleet {
     /// A member gets a new certificate, and the bundle that comes with it.
     pub(crate) async fn renew(&mut self, member: usize) -> Result<(), IssueError> {
         let id = workload(&format!("w{member}"));
-        let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
-        let csr = Csr::from_pem(&Csr::create_pem(&key, &id, &[]).unwrap()).unwrap();
+        // One key for each: a new one at each renewal would show nothing here.
+        let (key, csr) = self.keys.entry(member).or_insert_with(|| {
+            let key = PrivateKey::generate(KeyType::EcdsaP256).unwrap();
+            let csr = Csr::from_pem(&Csr::create_pem(&key, &id, &[]).unwrap()).unwrap();
+            (key.to_pem().as_str().to_owned(), csr)
+        });
+        let (key, csr) = (PrivateKey::from_pem(key.as_bytes()).unwrap(), csr.clone());
         let request = IssueRequest { csr, id, dns_names: vec![], lifetime: Some(self.lifetime) };
         let ca = self.ca().clone();
         let issued = ca.issue(request).await?;

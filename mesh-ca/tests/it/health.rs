@@ -9,10 +9,13 @@ use mesh_ca::{
     agent::IdentityWatch,
     clock::{Clock, ManualClock},
     health::{Health, HealthPolicy, Level, Role},
-    issuer::{CertIssuer, SelfSigned, SelfSignedConfig, store::MemoryStore},
+    issuer::{CertIssuer, RevocationReason, SelfSigned, SelfSignedConfig, store::MemoryStore},
 };
 
-use crate::fixture::{Ca, trust_domain, workload};
+use crate::{
+    fixture::{Ca, trust_domain, workload},
+    fleet::{Fleet, config},
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -90,4 +93,23 @@ async fn gauges_follow_what_is_in_force() {
     assert_eq!(gauge("citadel_server_cert_chain_expiry_timestamp"), end);
     assert_eq!(gauge("mesh_ca_serving_cert_expiry_seconds"), 49 * 86_400);
     assert_eq!(gauge("mesh_ca_ready"), 1);
+}
+
+#[tokio::test]
+async fn a_revocation_list_that_ends_is_told_of() {
+    let mut fleet = Fleet::new(1, config().with_crl_lifetime(10 * DAY)).await;
+    fleet.lifetime = 20 * DAY;
+    let look = |fleet: &Fleet, now| Health::of(&**fleet.ca(), None, &HealthPolicy::default(), now);
+    let none = look(&fleet, fleet.now());
+    assert!(!none.to_prometheus().contains("crl_expiry"), "there is none before the first revocation");
+    fleet.ca().revoke(&fleet.serial(0), RevocationReason::Superseded).await.unwrap();
+    let now = fleet.now();
+    let list = |now| look(&fleet, now).expiries.last().map(|e| (e.role, e.level)).unwrap();
+    assert_eq!(list(now), (Role::RevocationList, Level::Good));
+    assert_eq!(list(now + 9 * DAY), (Role::RevocationList, Level::Warning));
+    assert_eq!(list(now + 10 * DAY), (Role::RevocationList, Level::Dead));
+    let late = look(&fleet, now + 11 * DAY);
+    assert!(late.is_ready(), "another instance would have the same list");
+    assert!(late.reasons().iter().any(|r| r.starts_with("the revocation list ended at ")), "{:?}", late.reasons());
+    assert!(late.to_prometheus().contains("mesh_ca_crl_expiry_seconds -86400\n"), "{}", late.to_prometheus());
 }

@@ -5,6 +5,7 @@ mod agent;
 mod authn;
 mod crash;
 mod crl;
+mod example;
 mod federation;
 mod fixture;
 mod fleet;

@@ -12,7 +12,7 @@ use mesh_ca::{
     spiffe::{KeyType, PrivateKey, SpiffeId, certificates_to_pem},
 };
 
-use crate::fixture::{Ca, workload};
+use crate::fixture::{Ca, trust_domain, workload};
 
 /// Runs `openssl` in a folder and gives its output; fails the test when it fails.
 pub(crate) fn run(folder: &Path, arguments: &[&str]) -> String {
@@ -176,4 +176,70 @@ async fn the_time_of_day_counts() {
     assert_eq!(verify(now).unwrap().id, workload("a"));
     assert_eq!(verify(now + Duration::from_secs(3600)).unwrap_err().rule, mesh_ca::spiffe::Rule::Expired);
     assert_eq!(verify(now - Duration::from_secs(3600)).unwrap_err().rule, mesh_ca::spiffe::Rule::NotYetValid);
+}
+
+#[test]
+fn a_root_with_a_key_of_an_unknown_kind_spoils_no_bundle() {
+    use mesh_ca::spiffe::{SpiffeBundle, TrustBundle};
+    let folder = tempfile::tempdir().unwrap();
+    let root = |name: &str, curve: &str| {
+        let curve = format!("ec_paramgen_curve:{curve}");
+        let (key, file) = (format!("{name}.key"), format!("{name}.pem"));
+        run(
+            folder.path(),
+            &[
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                &curve,
+                "-nodes",
+                "-keyout",
+                &key,
+                "-out",
+                &file,
+                "-days",
+                "30",
+                "-subj",
+                "/O=cluster.local",
+                "-addext",
+                "basicConstraints=critical,CA:TRUE",
+                "-addext",
+                "keyUsage=critical,keyCertSign,cRLSign",
+                "-addext",
+                "subjectAltName=URI:spiffe://cluster.local",
+            ],
+        );
+        std::fs::read_to_string(folder.path().join(file)).unwrap()
+    };
+    let (known, unknown) = (root("known", "P-256"), root("unknown", "secp256k1"));
+    let both = TrustBundle::from_pem(trust_domain(), format!("{known}{unknown}").as_bytes()).unwrap();
+    assert_eq!(both.roots().len(), 2);
+    let written = SpiffeBundle::new(both).to_jwks();
+    let document: serde_json::Value = serde_json::from_str(&written).unwrap();
+    let kinds: Vec<_> = document["keys"].as_array().unwrap().iter().map(|k| k["kty"].clone()).collect();
+    assert_eq!(kinds, ["EC"], "RFC 7517 section 4.1: each has its kty; {written}");
+    let read = SpiffeBundle::from_jwks(trust_domain(), written.as_bytes()).unwrap();
+    assert_eq!(read.x509.to_pem().trim(), known.trim());
+
+    // Somebody else's document with such an element: it is passed over.
+    let mut document = document;
+    let mut element = document["keys"][0].clone();
+    element["x5c"] = serde_json::json!([base64_of(&unknown)]);
+    for parameter in ["crv", "x", "y"] {
+        element.as_object_mut().unwrap().remove(parameter);
+    }
+    element["kty"] = "EC".into();
+    element["crv"] = "secp256k1".into();
+    let mut bare = element.clone();
+    bare.as_object_mut().unwrap().remove("kty");
+    document["keys"].as_array_mut().unwrap().extend([element, bare]);
+    let read = SpiffeBundle::from_jwks(trust_domain(), document.to_string().as_bytes()).unwrap();
+    assert_eq!(read.x509.roots().len(), 1);
+}
+
+/// What stands between the lines of a PEM text.
+fn base64_of(pem: &str) -> String {
+    pem.lines().filter(|line| !line.starts_with('-')).collect()
 }

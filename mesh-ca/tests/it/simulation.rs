@@ -15,7 +15,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const WORKLOADS: usize = 4;
 /// Life of a workload's certificate: it is renewed at half of it, so the grace period is as long.
-const LIFE: Duration = Duration::from_secs(4 * 86_400);
+const LIFE: Duration = Duration::from_secs(6 * 86_400);
 /// So long a workload must reach the CA within its grace period to be sure of its renewal: the longest pause between tries,
 /// and one look at the clock.
 const ENOUGH: Duration = Duration::from_secs(3 * 3600);
@@ -239,7 +239,7 @@ async fn decade(seed: u64) -> Seen {
 async fn ten_years_with_outages_of_every_part() {
     let seen = decade(7).await;
     // The world was as bad as it should be, and the CA went on.
-    assert!(seen.renewals > 6_000 && seen.failures > 1000, "{seen:?}");
+    assert!(seen.renewals > 4_000 && seen.failures > 1000, "{seen:?}");
     assert!(seen.roots >= 6 && seen.aborts > 0 && seen.crashes > 50, "{seen:?}");
     assert!(seen.ended > 0, "some were cut off for all of their grace period, or the outages are too short: {seen:?}");
 }
