@@ -62,6 +62,7 @@ async fn call_by_openssl(ca: &Ca, address: SocketAddr, caller: &X509Svid) -> Str
             "-CAfile",
             &roots,
             "-verify_return_error",
+            "-ign_eof",
         ];
         let out = Command::new("openssl").args(arguments).stdin(Stdio::null()).output();
         let out = out.expect("the tests need the openssl command; on Debian: apt-get install openssl");

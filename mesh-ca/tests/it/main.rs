@@ -21,6 +21,7 @@ mod openssl;
 mod plugged_in;
 mod profile;
 mod properties;
+mod refused;
 mod rotation;
 mod server;
 mod simulation;
