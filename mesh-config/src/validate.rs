@@ -11,6 +11,7 @@ mod http_match;
 mod http_route;
 mod l4_route;
 mod load_balancer;
+mod locality;
 mod peer_authentication;
 mod proxy_config;
 mod request_authentication;
