@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AnalysisContext, Analyzer, workload::print_selector};
+use super::{AnalysisContext, Analyzer, Inputs, Link, workload::print_selector};
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::host_covers,
-    model::{Gateway, ObjectKey},
+    model::{Gateway, Kind, ObjectKey},
     path::FieldPath,
 };
 
@@ -20,6 +20,10 @@ type Claims<'a> = BTreeMap<&'a ObjectKey, Vec<&'a str>>;
 impl Analyzer for GatewayConflict {
     fn name(&self) -> &'static str {
         "gateway.conflict"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], [Kind::Gateway], Link::All)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
