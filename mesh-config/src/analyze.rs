@@ -21,6 +21,7 @@ mod gateway_port;
 mod gateway_reference;
 mod ingress_subset;
 mod injection;
+mod inputs;
 mod key_fetch;
 mod policy_selector;
 mod policy_workload;
@@ -41,7 +42,11 @@ mod workload;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-pub use self::context::AnalysisContext;
+pub(crate) use self::inputs::Edge;
+pub use self::{
+    context::AnalysisContext,
+    inputs::{Inputs, Link},
+};
 use crate::{
     diagnostic::Diagnostic,
     model::{MeshConfig, ObjectKey},
@@ -52,11 +57,20 @@ use crate::{
 ///
 /// # Contract
 ///
-/// Called with the whole configuration after every change of it. It does not block and gives the same findings, in the
-/// same order, for the same configuration.
+/// Called with the whole configuration, or with the part of it that [`Analyzer::inputs`] says that some subjects depend
+/// on: the findings about these subjects are then the same as with the whole. It does not block and gives the same
+/// findings, in the same order, for the same configuration.
 pub trait Analyzer: fmt::Debug + Send + Sync {
     /// A short name, such as `virtualservice.destination`.
     fn name(&self) -> &'static str;
+
+    /// What it reads, so that a change has it look only at what the change can matter to. By default
+    /// [`Inputs::everything`], which is always right.
+    ///
+    /// With other inputs, each finding names an object of the subjects' kinds ([`Diagnostic::on`]).
+    fn inputs(&self) -> Inputs {
+        Inputs::everything()
+    }
 
     /// Whether its errors mean that the object they name does not work. The store then keeps the version before in
     /// force, if there is one. Default false.

@@ -97,7 +97,7 @@ mod validate;
 mod watch;
 
 pub use self::{
-    analyze::{Analysis, AnalysisContext, Analyzer, Analyzers},
+    analyze::{Analysis, AnalysisContext, Analyzer, Analyzers, Inputs, Link},
     diagnostic::{
         Code, Diagnostic, InvalidSuppression, Level, SUPPRESS_ANNOTATION, Suppression, TextRenderer, UnknownLevel,
         render_json, render_sarif, sort_diagnostics, suppress, worst_level,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{AnalysisContext, Analyzer, annotation_table, workload::INJECT};
+use super::{AnalysisContext, Analyzer, Inputs, annotation_table, workload::INJECT};
 use crate::{
     diagnostic::{Code, Diagnostic},
     model::{Kind, Object},
@@ -21,6 +21,10 @@ const KINDS: [Kind; 4] = [Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deplo
 impl Analyzer for Annotations {
     fn name(&self) -> &'static str {
         "annotations"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each(KINDS)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

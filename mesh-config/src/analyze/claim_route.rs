@@ -1,9 +1,9 @@
 //! Routing by the claims of tokens that nothing verifies (IST0149).
 
-use super::{AnalysisContext, Analyzer, workload::SYSTEM_NAMESPACE};
+use super::{AnalysisContext, Analyzer, Inputs, Link, inputs::WORKLOADS, workload::SYSTEM_NAMESPACE};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Gateway, RequestAuthentication, VirtualService, labels_match},
+    model::{Gateway, Kind, RequestAuthentication, VirtualService, labels_match},
     path::FieldPath,
 };
 
@@ -17,6 +17,14 @@ const CLAIM: &str = "@request.auth.claims";
 impl Analyzer for ClaimRoute {
     fn name(&self) -> &'static str {
         "virtualservice.claim-route"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::VirtualService])
+            .reads([Kind::VirtualService], [Kind::Gateway], Link::Names)
+            .reads([Kind::VirtualService], [Kind::RequestAuthentication], Link::In(SYSTEM_NAMESPACE))
+            .reads([Kind::Gateway], WORKLOADS, Link::Selects)
+            .reads(WORKLOADS, [Kind::RequestAuthentication], Link::Namespace)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,13 +1,13 @@
 //! Routes to services that do not exist, or whose port is not clear (IST0101, IST0112).
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     context::{destinations, not_found},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host},
-    model::{Destination, Object, VirtualService},
+    model::{Destination, Kind, Object, VirtualService},
     path::FieldPath,
     suggest,
 };
@@ -19,6 +19,13 @@ pub(super) struct DestinationHost;
 impl Analyzer for DestinationHost {
     fn name(&self) -> &'static str {
         "virtualservice.destination-host"
+    }
+
+    fn inputs(&self) -> Inputs {
+        // Services of the namespace are proposed when a name is misspelt.
+        Inputs::each([Kind::VirtualService])
+            .reads([Kind::VirtualService], [Kind::Service, Kind::ServiceEntry], Link::Destination)
+            .reads([Kind::VirtualService], [Kind::Service], Link::Namespace)
     }
 
     fn is_blocking(&self) -> bool {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{AnalysisContext, Analyzer, workload::print_selector};
+use super::{AnalysisContext, Analyzer, Inputs, Link, inputs::WORKLOADS, workload::print_selector};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Gateway, ObjectKey, labels_match},
+    model::{Gateway, Kind, ObjectKey, labels_match},
     path::FieldPath,
 };
 
@@ -24,6 +24,12 @@ type Claims<'a> = HashMap<(u32, &'a str, &'a str), Vec<(&'a ObjectKey, &'a Selec
 impl Analyzer for GatewayConflict {
     fn name(&self) -> &'static str {
         "gateway.conflict"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Gateway])
+            .reads([Kind::Gateway], [Kind::Gateway], Link::All)
+            .reads([Kind::Gateway], WORKLOADS, Link::Selects)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -2,10 +2,10 @@
 
 use base64::Engine as _;
 
-use super::{AnalysisContext, Analyzer, context::not_found};
+use super::{AnalysisContext, Analyzer, Inputs, Link, context::not_found, inputs::WORKLOADS};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Gateway, Secret},
+    model::{Gateway, Kind, Secret},
     path::FieldPath,
 };
 
@@ -16,6 +16,14 @@ pub(super) struct GatewayCredential;
 impl Analyzer for GatewayCredential {
     fn name(&self) -> &'static str {
         "gateway.credential"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], WORKLOADS, Link::Selects).reads(
+            [Kind::Gateway],
+            [Kind::Secret],
+            Link::Names,
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     context::{INGRESS_PORTS, not_found},
+    inputs::WORKLOADS,
     workload::{DEFAULT_INGRESS, Workload, print_selector},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Gateway, Service, labels_match},
+    model::{Gateway, Kind, Service, labels_match},
     path::FieldPath,
     snapshot::Snapshot,
 };
@@ -21,6 +22,14 @@ pub(super) struct GatewayPort;
 impl Analyzer for GatewayPort {
     fn name(&self) -> &'static str {
         "gateway.port"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], WORKLOADS, Link::Selects).reads(
+            WORKLOADS,
+            [Kind::Service],
+            Link::SelectedBy,
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,6 +1,6 @@
 //! A control plane that may be made to fetch keys from any address (IST0175).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
     model::{Deployment, Kind},
@@ -18,6 +18,10 @@ const NAMED: usize = 5;
 impl Analyzer for KeyFetch {
     fn name(&self) -> &'static str {
         "requestauthentication.key-fetch"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Deployment]).reads([Kind::Deployment], [Kind::RequestAuthentication], Link::All)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     context::not_found,
     workload::{has_proxy, is_ambient_pod, is_injected, print_selector},
 };
@@ -21,6 +21,14 @@ pub(super) struct PolicyWorkload;
 impl Analyzer for PolicyWorkload {
     fn name(&self) -> &'static str {
         "authorizationpolicy.workload"
+    }
+
+    fn inputs(&self) -> Inputs {
+        let members = [Kind::Pod, Kind::Deployment];
+        Inputs::each([Kind::AuthorizationPolicy])
+            .reads([Kind::AuthorizationPolicy], members, Link::Selects)
+            .reads([Kind::AuthorizationPolicy], members, Link::Namespace)
+            .reads([Kind::AuthorizationPolicy], [Kind::Namespace], Link::All)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,6 +1,6 @@
 //! Objects of which a controller reports that something is wrong (IST0171).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic},
     model::Kind,
@@ -16,6 +16,10 @@ const KINDS: [Kind; 3] = [Kind::Service, Kind::ServiceEntry, Kind::Authorization
 impl Analyzer for StatusConditions {
     fn name(&self) -> &'static str {
         "status.conditions"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each(KINDS)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{AnalysisContext, Analyzer, workload::Workload};
+use super::{AnalysisContext, Analyzer, Inputs, Link, inputs::WORKLOADS, workload::Workload};
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host},
-    model::{DestinationRule, EndpointSlice, Node, Object, Pod, Service, ServiceEntry},
+    model::{DestinationRule, EndpointSlice, Kind, Node, Object, Pod, Service, ServiceEntry},
     path::FieldPath,
     snapshot::{Snapshot, Typed},
 };
@@ -28,6 +28,15 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 impl Analyzer for SubsetPods {
     fn name(&self) -> &'static str {
         "destinationrule.subset-pods"
+    }
+
+    fn inputs(&self) -> Inputs {
+        let services = [Kind::Service, Kind::ServiceEntry];
+        Inputs::each([Kind::DestinationRule])
+            .reads([Kind::DestinationRule], services, Link::Host)
+            .reads(services, WORKLOADS, Link::Selects)
+            .reads([Kind::Service], [Kind::EndpointSlice], Link::NamedBy)
+            .reads([Kind::Pod], [Kind::Node], Link::Names)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,9 +1,9 @@
 //! Telemetries without a provider (IST0157), or with one that is no longer supported (IST0002).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::Telemetry,
+    model::{Kind, Telemetry},
     path::FieldPath,
 };
 
@@ -14,6 +14,10 @@ pub(super) struct TelemetryProvider;
 impl Analyzer for TelemetryProvider {
     fn name(&self) -> &'static str {
         "telemetry.provider"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Telemetry])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
