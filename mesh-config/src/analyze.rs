@@ -4,6 +4,7 @@ mod annotation_table;
 mod annotations;
 mod auto_image;
 mod claim_route;
+mod clock;
 mod conflicting_hosts;
 mod context;
 mod deployment_services;
@@ -12,30 +13,40 @@ mod destination_host;
 mod destination_subset;
 mod duplicate_subset;
 mod envoy_patch;
+mod expected_tries;
 mod external_control_plane;
 mod gateway_api_version;
 mod gateway_certificate;
 mod gateway_conflict;
 mod gateway_credential;
 mod gateway_port;
+mod gateway_protocol;
 mod gateway_reference;
 mod ingress_subset;
 mod injection;
 mod inputs;
 mod key_fetch;
+mod mesh_networks;
+mod mutual_tls;
+mod policy_reach;
 mod policy_selector;
 mod policy_workload;
 mod port_name;
 mod proxy_image;
 mod reserved_user;
+mod route_cache;
+mod rule_owner;
+mod selector_reach;
 mod server_verification;
 mod service_entry_address;
 mod service_entry_protocol;
+mod shadowed_route;
 mod sidecar_selector;
 mod status_condition;
 mod subset_pods;
 mod telemetry_provider;
 mod telemetry_selector;
+mod waypoint_selector;
 mod webhook_overlap;
 mod weight_sum;
 mod workload;
@@ -44,6 +55,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 pub(crate) use self::inputs::Edge;
 pub use self::{
+    clock::Clock,
     context::AnalysisContext,
     inputs::{Inputs, Link},
 };
@@ -102,9 +114,15 @@ impl Analyzers {
         Self::default()
     }
 
-    /// All analyzers of this crate.
+    /// All analyzers of this crate, with the system's clock.
     #[must_use]
     pub fn standard() -> Self {
+        Self::standard_with(Clock::system())
+    }
+
+    /// All analyzers of this crate, with another clock.
+    #[must_use]
+    pub fn standard_with(clock: Clock) -> Self {
         Self(Arc::new(vec![
             Arc::new(gateway_reference::GatewayReference),
             Arc::new(destination_host::DestinationHost),
@@ -123,7 +141,7 @@ impl Analyzers {
             Arc::new(envoy_patch::EnvoyPatch),
             Arc::new(external_control_plane::ExternalControlPlane),
             Arc::new(gateway_port::GatewayPort),
-            Arc::new(gateway_credential::GatewayCredential),
+            Arc::new(gateway_credential::GatewayCredential(clock)),
             Arc::new(gateway_conflict::GatewayConflict),
             Arc::new(gateway_certificate::GatewayCertificate),
             Arc::new(gateway_api_version::GatewayApiVersion),
@@ -141,6 +159,16 @@ impl Analyzers {
             Arc::new(claim_route::ClaimRoute),
             Arc::new(ingress_subset::IngressSubset),
             Arc::new(status_condition::StatusConditions),
+            Arc::new(mesh_networks::MeshNetworkRegistry),
+            Arc::new(waypoint_selector::WaypointSelector),
+            Arc::new(route_cache::RouteCache),
+            Arc::new(gateway_protocol::GatewayProtocol),
+            Arc::new(shadowed_route::ShadowedRoute),
+            Arc::new(expected_tries::ExpectedTries),
+            Arc::new(mutual_tls::MutualTlsPath),
+            Arc::new(policy_reach::PolicyReach),
+            Arc::new(selector_reach::SelectorReach),
+            Arc::new(rule_owner::RuleOwner),
         ]))
     }
 

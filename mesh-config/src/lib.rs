@@ -81,6 +81,7 @@
 
 mod analyze;
 mod cel;
+mod certificate;
 mod diagnostic;
 mod hosts;
 mod load;
@@ -97,7 +98,7 @@ mod validate;
 mod watch;
 
 pub use self::{
-    analyze::{Analysis, AnalysisContext, Analyzer, Analyzers, Inputs, Link},
+    analyze::{Analysis, AnalysisContext, Analyzer, Analyzers, Clock, Inputs, Link},
     diagnostic::{
         Code, Diagnostic, InvalidSuppression, Level, SUPPRESS_ANNOTATION, Suppression, TextRenderer, UnknownLevel,
         render_json, render_sarif, sort_diagnostics, suppress, worst_level,

@@ -18,6 +18,7 @@ pub(crate) mod http_policy;
 pub(crate) mod kind;
 pub(crate) mod load_balancer;
 pub(crate) mod mesh_config;
+pub(crate) mod mesh_networks;
 pub(crate) mod object;
 pub(crate) mod platform;
 pub(crate) mod proxy_config;
@@ -61,6 +62,7 @@ pub use self::{
         LocalityFailover, LocalityLbSetting, Maglev, RingHash, SimpleLb, WarmupConfiguration, ZoneAwareLbSetting,
     },
     mesh_config::{DefaultProviders, DefaultProxyConfig, MeshConfig, MeshExtensionProvider},
+    mesh_networks::{MeshNetwork, MeshNetworks, NetworkEndpoints, NetworkGateway},
     object::{DEFAULT_NAMESPACE, KindSpec, Object, ObjectKey, ObjectMeta, SourceLocation, Spec},
     platform::{
         ConfigMap, Container, ContainerEnv, ContainerPort, EndpointConditions, EndpointSlice, KubeServicePort,

@@ -384,7 +384,7 @@ kind: List
 items:
 - {apiVersion: v1, kind: Service, metadata: {name: a}, spec: {ports: [{port: 80, extra: 1}]}}
 - {apiVersion: apps/v1, kind: StatefulSet, metadata: {name: b}}
-- {apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XMesh, metadata: {name: c}}
+- {apiVersion: gateway.networking.x-k8s.io/v1alpha1, kind: XTelemetryPolicy, metadata: {name: c}}
 - {apiVersion: networking.istio.io/v1, kind: VirtualServce, metadata: {name: d}}
 - {apiVersion: networking.istoi.io/v1, kind: VirtualService, metadata: {name: e}}
 ";

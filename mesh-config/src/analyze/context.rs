@@ -167,6 +167,11 @@ pub(super) fn destinations(spec: &VirtualService, mut visit: impl FnMut(FieldPat
     }
 }
 
+/// The namespace whose policies are for the whole mesh.
+pub(super) fn root_namespace<'a>(context: &'a AnalysisContext<'_>) -> &'a str {
+    &context.mesh().root_namespace
+}
+
 /// The finding that something an object refers to is not there.
 pub(super) fn not_found(object: &Object, path: FieldPath<'_>, what: &str, name: &str) -> Diagnostic {
     Diagnostic::on(Code::ReferencedResourceNotFound, object, path, &[&what, &name])

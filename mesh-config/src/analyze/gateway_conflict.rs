@@ -27,9 +27,11 @@ impl Analyzer for GatewayConflict {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each([Kind::Gateway])
-            .reads([Kind::Gateway], [Kind::Gateway], Link::All)
-            .reads([Kind::Gateway], WORKLOADS, Link::Selects)
+        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], [Kind::Gateway], Link::All).reads(
+            [Kind::Gateway],
+            WORKLOADS,
+            Link::Selects,
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -102,6 +102,11 @@ impl<'a> Workloads<'a> {
         }
     }
 
+    /// Whether there are any beside the gateway that is assumed.
+    pub(super) fn has_pods(&self) -> bool {
+        self.all.len() > 1
+    }
+
     /// Those of a namespace.
     pub(super) fn in_namespace<'s>(&'s self, namespace: &str) -> impl Iterator<Item = Workload<'a>> + 's {
         self.by_namespace.get(namespace).into_iter().flatten().map(|index| self.all[*index])

@@ -62,6 +62,10 @@ pub enum Kind {
     WasmPlugin,
     /// Istio `TrafficExtension`.
     TrafficExtension,
+    /// Istio `MeshConfig`, the settings of the whole mesh.
+    MeshConfig,
+    /// Istio `MeshNetworks`.
+    MeshNetworks,
     /// Gateway API `GatewayClass`.
     GatewayClass,
     /// Gateway API `Gateway`.
@@ -82,6 +86,12 @@ pub enum Kind {
     ReferenceGrant,
     /// Gateway API `BackendTLSPolicy`.
     BackendTlsPolicy,
+    /// Gateway API `XBackendTrafficPolicy` (experimental).
+    XBackendTrafficPolicy,
+    /// Gateway API `XBackend` (experimental).
+    XBackend,
+    /// Gateway API `XMesh` (experimental).
+    XMesh,
 }
 
 /// What the table says of a modelled kind.
@@ -94,6 +104,9 @@ struct Entry {
 }
 
 const NETWORKING: &str = "networking.istio.io";
+/// Not a group of Kubernetes: these two stand in ConfigMaps and in IstioOperators.
+const MESH: &str = "mesh.istio.io";
+const EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
 const SECURITY: &str = "security.istio.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const ALL: &[&str] = &["v1", "v1beta1", "v1alpha3"];
@@ -111,7 +124,7 @@ const fn global(kind: Kind, name: &'static str, group: &'static str, versions: &
 }
 
 /// One row per variant, in the order of the variants.
-const TABLE: [Entry; 37] = [
+const TABLE: [Entry; 42] = [
     global(Kind::Namespace, "Namespace", "", &["v1"]),
     global(Kind::Node, "Node", "", &["v1"]),
     entry(Kind::ServiceAccount, "ServiceAccount", "", &["v1"]),
@@ -139,6 +152,8 @@ const TABLE: [Entry; 37] = [
     entry(Kind::Telemetry, "Telemetry", "telemetry.istio.io", &["v1", "v1alpha1"]),
     entry(Kind::WasmPlugin, "WasmPlugin", "extensions.istio.io", &["v1alpha1"]),
     entry(Kind::TrafficExtension, "TrafficExtension", "extensions.istio.io", &["v1alpha1"]),
+    entry(Kind::MeshConfig, "MeshConfig", MESH, &["v1alpha1"]),
+    entry(Kind::MeshNetworks, "MeshNetworks", MESH, &["v1alpha1"]),
     global(Kind::GatewayClass, "GatewayClass", GATEWAY_API, BOTH),
     entry(Kind::KubeGateway, "Gateway", GATEWAY_API, &["v1", "v1beta1", "v1alpha2"]),
     entry(Kind::ListenerSet, "ListenerSet", GATEWAY_API, &["v1"]),
@@ -149,16 +164,13 @@ const TABLE: [Entry; 37] = [
     entry(Kind::UdpRoute, "UDPRoute", GATEWAY_API, &["v1", "v1alpha2"]),
     entry(Kind::ReferenceGrant, "ReferenceGrant", GATEWAY_API, &["v1", "v1beta1", "v1alpha2"]),
     entry(Kind::BackendTlsPolicy, "BackendTLSPolicy", GATEWAY_API, &["v1", "v1alpha3"]),
+    entry(Kind::XBackendTrafficPolicy, "XBackendTrafficPolicy", EXPERIMENTAL, &["v1alpha1"]),
+    entry(Kind::XBackend, "XBackend", EXPERIMENTAL, &["v1alpha1"]),
+    global(Kind::XMesh, "XMesh", EXPERIMENTAL, &["v1alpha1"]),
 ];
 
 /// Kinds of the mesh's API groups that exist and are not modelled.
-const KNOWN: &[(&str, &[&str])] = &[
-    (
-        "gateway.networking.x-k8s.io",
-        &["XListenerSet", "XBackendTrafficPolicy", "XMesh", "XBackend", "XTelemetryPolicy"],
-    ),
-    ("install.istio.io", &["IstioOperator"]),
-];
+const KNOWN: &[(&str, &[&str])] = &[(EXPERIMENTAL, &["XTelemetryPolicy"]), ("install.istio.io", &["IstioOperator"])];
 
 /// What is known of a pair of API group and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +187,9 @@ pub(crate) enum Recognised {
 
 /// Whether every kind of a group is the mesh's business.
 fn is_mesh_group(group: &str) -> bool {
-    group == GATEWAY_API || (group.ends_with(".istio.io") && TABLE.iter().any(|entry| entry.group == group))
+    group == GATEWAY_API
+        || group == EXPERIMENTAL
+        || (group.ends_with(".istio.io") && TABLE.iter().any(|entry| entry.group == group))
 }
 
 impl Kind {
@@ -222,6 +236,7 @@ impl Kind {
     /// Whether an object of the kind must have a `spec`, as its definition (CRD) says.
     pub(crate) fn needs_spec(self) -> bool {
         self.group() == GATEWAY_API
+            || self.group() == EXPERIMENTAL
             || matches!(
                 self,
                 Self::WorkloadEntry
@@ -235,6 +250,10 @@ impl Kind {
     /// Looks up what `api_version` (`group/version` or `version`) and `kind` say.
     pub(crate) fn recognise(api_version: &str, kind: &str) -> Recognised {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        // Its former name, in the experimental channel.
+        if (group, kind) == (EXPERIMENTAL, "XListenerSet") {
+            return Recognised::Modelled(Self::ListenerSet, version == "v1alpha1");
+        }
         if let Some(entry) = TABLE.iter().find(|entry| entry.group == group && entry.name == kind) {
             return Recognised::Modelled(entry.kind, entry.versions.contains(&version));
         }
@@ -303,7 +322,10 @@ mod tests {
         assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "HTTPRoute"), Modelled(Kind::HttpRoute, true));
         assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "Gateway"), Modelled(Kind::KubeGateway, true));
         assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "HTTPRoutes"), Misspelt(Some("HTTPRoute")));
-        assert_eq!(Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XMesh"), NotSupported);
+        assert_eq!(Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XMesh"), Modelled(Kind::XMesh, true));
+        assert_eq!(Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XTelemetryPolicy"), NotSupported);
+        let renamed = Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XListenerSet");
+        assert_eq!(renamed, Modelled(Kind::ListenerSet, true));
         assert_eq!(Kind::recognise("apps/v1", "StatefulSet"), Foreign);
         assert_eq!(Kind::recognise("v1", "Service"), Modelled(Kind::Service, true));
     }

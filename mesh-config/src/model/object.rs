@@ -13,9 +13,11 @@ use super::{
     gateway::Gateway,
     gateway_api::{
         BackendTlsPolicy, Gateway as KubeGateway, GatewayClass, GrpcRoute, HttpRoute, ListenerSet, ReferenceGrant,
-        TcpRoute, TlsRoute, UdpRoute,
+        TcpRoute, TlsRoute, UdpRoute, XBackend, XBackendTrafficPolicy, XMesh,
     },
     kind::Kind,
+    mesh_config::MeshConfig,
+    mesh_networks::MeshNetworks,
     platform::{ConfigMap, EndpointSlice, Namespace, Node, Pod, Secret, Service, ServiceAccount},
     proxy_config::ProxyConfig,
     request_authentication::RequestAuthentication,
@@ -275,6 +277,8 @@ specs! {
     Telemetry: "Metrics, traces and access logs.",
     WasmPlugin: "A WebAssembly filter.",
     TrafficExtension: "A filter in one of several languages.",
+    MeshConfig: "Settings of the whole mesh.",
+    MeshNetworks: "Networks of the mesh.",
     GatewayClass: "A class of the Gateway API's gateways.",
     KubeGateway: "A gateway of the Gateway API.",
     ListenerSet: "Listeners that are added to a gateway.",
@@ -285,6 +289,9 @@ specs! {
     UdpRoute: "Where UDP datagrams go.",
     ReferenceGrant: "References from other namespaces that are allowed.",
     BackendTlsPolicy: "TLS from gateways to backends.",
+    XBackendTrafficPolicy: "Limits of retries, and sessions, of backends.",
+    XBackend: "A backend by itself.",
+    XMesh: "A mesh.",
 }
 
 #[cfg(test)]

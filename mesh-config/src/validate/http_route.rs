@@ -138,7 +138,10 @@ fn cors(path: FieldPath<'_>, policy: &CorsPolicy, findings: &mut Findings<'_>) {
         }
     }
     rules::duration(path.field("maxAge"), policy.max_age, findings);
-    if policy.max_age.is_some_and(|age| age.as_std().subsec_nanos() != 0 && age.as_std().subsec_nanos() % 1_000_000 == 0) {
+    if policy
+        .max_age
+        .is_some_and(|age| age.as_std().subsec_nanos() != 0 && age.as_std().subsec_nanos() % 1_000_000 == 0)
+    {
         findings.error(path.field("maxAge"), "the duration must be whole seconds");
     }
 }

@@ -7,8 +7,7 @@ use crate::{
 };
 
 /// Labels that name a place, which `failover` decides about already.
-const PLACES: [&str; 3] =
-    ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
+const PLACES: [&str; 3] = ["topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"];
 
 /// Checks preferences among localities.
 pub(super) fn setting(path: FieldPath<'_>, locality: &LocalityLbSetting, findings: &mut Findings<'_>) {

@@ -101,7 +101,8 @@ fn certificates(path: FieldPath<'_>, tls: &ServerTlsSettings, findings: &mut Fin
         return;
     }
     if !mutual && is_given(tls.ca_crl.as_ref()) {
-        findings.error(path.field("caCrl"), "a list of revoked certificates has no effect for SIMPLE: clients show none");
+        findings
+            .error(path.field("caCrl"), "a list of revoked certificates has no effect for SIMPLE: clients show none");
     }
     if is_given(tls.ca_cert_credential_name.as_ref()) && !certificate && tls.tls_certificates.is_empty() {
         findings.error(path, "credentialName is required with caCertCredentialName");
