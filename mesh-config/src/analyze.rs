@@ -19,6 +19,7 @@ mod gateway_conflict;
 mod gateway_credential;
 mod gateway_port;
 mod gateway_reference;
+mod incremental;
 mod ingress_subset;
 mod injection;
 mod inputs;
@@ -45,6 +46,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 pub(crate) use self::inputs::Edge;
 pub use self::{
     context::AnalysisContext,
+    incremental::{AnalysisUpdate, IncrementalAnalysis},
     inputs::{Inputs, Link},
 };
 use crate::{
@@ -149,6 +151,12 @@ impl Analyzers {
     pub fn with(mut self, analyzer: impl Analyzer + 'static) -> Self {
         Arc::make_mut(&mut self.0).push(Arc::new(analyzer));
         self
+    }
+
+    /// Those whose errors mean that an object does not work.
+    #[must_use]
+    pub fn blocking(&self) -> Self {
+        Self(Arc::new(self.0.iter().filter(|analyzer| analyzer.is_blocking()).cloned().collect()))
     }
 
     /// Checks a configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.

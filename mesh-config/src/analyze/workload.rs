@@ -43,11 +43,15 @@ pub(super) struct Workloads<'a> {
     by_namespace: HashMap<&'a str, Vec<usize>>,
 }
 
+/// The label of that gateway's workloads.
+pub(super) const INGRESS_LABEL: (&str, &str) = ("istio", "ingressgateway");
+
 static INGRESS_LABELS: LazyLock<BTreeMap<String, String>> =
-    LazyLock::new(|| BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]));
+    LazyLock::new(|| BTreeMap::from([(INGRESS_LABEL.0.to_owned(), INGRESS_LABEL.1.to_owned())]));
 
 impl<'a> Workloads<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
+    /// Those of a configuration, or a part of it; without a workload of the default gateway in the whole, one is assumed.
+    pub(super) fn new(snapshot: &'a Snapshot, has_ingress: bool) -> Self {
         let mut all = Vec::new();
         for pod in snapshot.all::<Pod>() {
             let object = pod.object;
@@ -71,7 +75,7 @@ impl<'a> Workloads<'a> {
                 pod: None,
             }));
         }
-        if !all.iter().any(|workload| labels_match(&INGRESS_LABELS, workload.labels)) {
+        if !has_ingress {
             let (namespace, name) = (SYSTEM_NAMESPACE, DEFAULT_INGRESS);
             all.push(Workload { namespace, name, labels: &INGRESS_LABELS, pod: None });
         }
