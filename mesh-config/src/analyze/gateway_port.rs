@@ -6,7 +6,7 @@ use super::{
     AnalysisContext, Analyzer, Inputs, Link,
     context::{INGRESS_PORTS, not_found},
     inputs::WORKLOADS,
-    workload::{DEFAULT_INGRESS, Workload, print_selector},
+    workload::{DEFAULT_INGRESS, SYSTEM_NAMESPACE, Workload, print_selector},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
@@ -25,11 +25,12 @@ impl Analyzer for GatewayPort {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], WORKLOADS, Link::Selects).reads(
-            WORKLOADS,
-            [Kind::Service],
-            Link::SelectedBy,
-        )
+        let gateways = [Kind::Gateway];
+        Inputs::each(gateways)
+            .reads(gateways, WORKLOADS, Link::Selects)
+            .reads(WORKLOADS, [Kind::Service], Link::SelectedBy)
+            // Those of the gateway that is assumed.
+            .reads(gateways, [Kind::Service], Link::In(SYSTEM_NAMESPACE))
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -6,7 +6,7 @@ use super::{AnalysisContext, Analyzer, Inputs, Link, inputs::WORKLOADS, workload
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host},
-    model::{DestinationRule, EndpointSlice, Kind, Node, Object, Pod, Service, ServiceEntry},
+    model::{DestinationRule, EndpointSlice, Kind, Node, Object, Pod, Service, ServiceEntry, labels_match},
     path::FieldPath,
     snapshot::{Snapshot, Typed},
 };
@@ -109,7 +109,9 @@ fn subsets(
             .chain(&subset.labels)
             .map(|(key, value)| (key.clone(), value.clone()))
             .partition(|(key, _)| is_of_node(key));
-        if !context.workloads().selected(&wanted).any(|found| node_fits(snapshot, &found, &by_node)) {
+        // A label of the subset cannot make up for one that the service asks for.
+        let mut of_service = context.workloads().selected(&wanted).filter(|found| labels_match(selector, found.labels));
+        if !of_service.any(|found| node_fits(snapshot, &found, &by_node)) {
             let at = path.index(index);
             let finding = Diagnostic::on(Code::SubsetWithoutPods, rule.object, at.field("name"), &[&subset.name]);
             findings.push(finding.with_help("correct the labels, or remove the subset"));
