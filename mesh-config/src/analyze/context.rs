@@ -20,7 +20,7 @@ use crate::{
 pub struct AnalysisContext<'a> {
     snapshot: &'a Snapshot,
     surroundings: Cow<'a, Surroundings>,
-    workloads: OnceCell<Workloads<'a>>,
+    whole: &'a Snapshot,
     hosts: OnceCell<Hosts>,
 }
 
@@ -75,22 +75,22 @@ impl<'a> AnalysisContext<'a> {
     /// A configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        Self::made(snapshot, Cow::Owned(Surroundings::of(snapshot)))
+        Self::made(snapshot, snapshot, Cow::Owned(Surroundings::of(snapshot)))
     }
 
     /// A configuration in a mesh with these settings.
     #[must_use]
     pub fn with_mesh(snapshot: &'a Snapshot, mesh: &MeshConfig) -> Self {
-        Self::made(snapshot, Cow::Owned(Surroundings::in_mesh(snapshot, mesh.clone())))
+        Self::made(snapshot, snapshot, Cow::Owned(Surroundings::in_mesh(snapshot, mesh.clone())))
     }
 
     /// A configuration, or a part of one, in the surroundings of the whole.
-    pub(super) fn within(snapshot: &'a Snapshot, surroundings: &'a Surroundings) -> Self {
-        Self::made(snapshot, Cow::Borrowed(surroundings))
+    pub(super) fn within(snapshot: &'a Snapshot, whole: &'a Snapshot, surroundings: &'a Surroundings) -> Self {
+        Self::made(snapshot, whole, Cow::Borrowed(surroundings))
     }
 
-    fn made(snapshot: &'a Snapshot, surroundings: Cow<'a, Surroundings>) -> Self {
-        Self { snapshot, surroundings, workloads: OnceCell::new(), hosts: OnceCell::new() }
+    fn made(snapshot: &'a Snapshot, whole: &'a Snapshot, surroundings: Cow<'a, Surroundings>) -> Self {
+        Self { snapshot, whole, surroundings, hosts: OnceCell::new() }
     }
 
     /// The settings of the mesh.
@@ -99,9 +99,9 @@ impl<'a> AnalysisContext<'a> {
         &self.surroundings.mesh
     }
 
-    /// The workloads of the configuration.
-    pub(super) fn workloads(&self) -> &Workloads<'a> {
-        self.workloads.get_or_init(|| Workloads::new(self.snapshot, self.surroundings.has_ingress))
+    /// The workloads of the whole configuration.
+    pub(super) fn workloads(&self) -> Workloads<'a> {
+        Workloads::new(self.whole, self.surroundings.has_ingress)
     }
 
     fn hosts(&self) -> &Hosts {
@@ -116,7 +116,13 @@ impl<'a> AnalysisContext<'a> {
                     || self.hosts().wildcard.iter().any(|(known, _)| host_covers(host, known))))
     }
 
-    /// The configuration.
+    /// The whole configuration, for what [`Inputs::looks_up`](super::Inputs::looks_up) names.
+    #[must_use]
+    pub fn whole(&self) -> &'a Snapshot {
+        self.whole
+    }
+
+    /// The configuration, or as much of it as is shown.
     #[must_use]
     pub fn snapshot(&self) -> &'a Snapshot {
         self.snapshot

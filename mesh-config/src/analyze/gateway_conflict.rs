@@ -23,7 +23,8 @@ impl Analyzer for GatewayConflict {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], [Kind::Gateway], Link::All)
+        let gateways = [Kind::Gateway];
+        Inputs::each(gateways).reads(gateways, gateways, Link::GatewayHost)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

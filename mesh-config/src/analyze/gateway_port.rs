@@ -27,10 +27,10 @@ impl Analyzer for GatewayPort {
     fn inputs(&self) -> Inputs {
         let gateways = [Kind::Gateway];
         Inputs::each(gateways)
-            .reads(gateways, WORKLOADS, Link::Selects)
-            .reads(WORKLOADS, [Kind::Service], Link::SelectedBy)
+            .looks_up(gateways, WORKLOADS, Link::Selects)
+            .looks_up(WORKLOADS, [Kind::Service], Link::SelectedBy)
             // Those of the gateway that is assumed.
-            .reads(gateways, [Kind::Service], Link::In(SYSTEM_NAMESPACE))
+            .looks_up(gateways, [Kind::Service], Link::In(SYSTEM_NAMESPACE))
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
@@ -44,7 +44,7 @@ impl Analyzer for GatewayPort {
                 continue;
             }
             let ports: BTreeSet<u32> =
-                workloads.iter().flat_map(|workload| service_ports(context.snapshot(), workload)).collect();
+                workloads.iter().flat_map(|workload| service_ports(context.whole(), workload)).collect();
             let servers = root.field("servers");
             for (index, server) in gateway.spec.servers.iter().enumerate() {
                 let Some(port) = server.port.as_ref().filter(|port| !ports.contains(&port.number)) else { continue };

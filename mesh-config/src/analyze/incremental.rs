@@ -108,7 +108,7 @@ impl IncrementalAnalysis {
         let anew = surroundings != self.surroundings || pairs.len() > MANY || before.is_empty();
         self.surroundings = surroundings;
         // One for all analyzers that look at everything, so that they share what is looked up.
-        let whole = AnalysisContext::within(later, &self.surroundings);
+        let whole = AnalysisContext::within(later, later, &self.surroundings);
         for part in &mut self.parts {
             let concerned =
                 |pair: &&Pair<'_>| pair.0.or(pair.1).is_some_and(|object| part.inputs.concerns(object.kind()));
@@ -157,7 +157,7 @@ impl Part {
         let shown = self.needed(later, &touched);
         update.visited += shown.len();
         let part = later.part(&shown);
-        let mut found = self.analyze(&AnalysisContext::within(&part, surroundings));
+        let mut found = self.analyze(&AnalysisContext::within(&part, later, surroundings));
         // About others it may not have seen all that matters.
         found.retain(|finding| finding.key.as_ref().is_some_and(|key| touched.contains(key)));
         for key in touched {
@@ -181,7 +181,7 @@ impl Part {
         while let Some(object) = frontier.pop() {
             for edge in self.inputs.to(object.kind()) {
                 later.linking(*edge, &object, &mut |from| {
-                    if touched.insert(from.key().clone()) {
+                    if self.inputs.matters(from) && touched.insert(from.key().clone()) {
                         frontier.push(Arc::clone(from));
                     }
                 });

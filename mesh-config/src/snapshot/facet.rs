@@ -33,7 +33,7 @@ pub(super) type Facets = BTreeSet<(Facet, String)>;
 /// The label by which a slice names its service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-/// How a named object is written; the namespace is `*` when any may be meant.
+/// How a named object is written; the namespace or name is `*` when any may be meant.
 pub(super) fn reference(kind: Kind, namespace: &str, name: &str) -> String {
     format!("{} {namespace}/{name}", kind as u8)
 }
@@ -81,6 +81,10 @@ impl Collector<'_> {
                     server.hosts.iter().for_each(|host| {
                         self.host(Facet::GatewayHost, host.rsplit('/').next().unwrap_or_default());
                     });
+                    let file = server.tls.as_ref().and_then(|tls| tls.server_certificate.as_deref());
+                    if let Some(file) = file.filter(|file| !file.is_empty()) {
+                        self.facets.insert((Facet::Reference, format!("file {file}")));
+                    }
                     let named = server.tls.as_ref().and_then(|tls| tls.credential_name.as_deref());
                     if let Some(name) = named.filter(|name| !name.is_empty()) {
                         // It is looked for beside the gateway's workloads, wherever these are.
@@ -119,6 +123,12 @@ impl Collector<'_> {
                 self.policy(spec.selector.as_ref(), spec.target_ref.iter().chain(&spec.target_refs));
             }
             Spec::AuthorizationPolicy(spec) => {
+                let sources = spec.rules.iter().flat_map(|rule| &rule.from).filter_map(|from| from.source.as_ref());
+                for pattern in sources.flat_map(|source| source.namespaces.iter().chain(&source.not_namespaces)) {
+                    // What a pattern covers may be any.
+                    let name = if pattern.contains('*') { "*".to_owned() } else { pattern.to_ascii_lowercase() };
+                    self.names(Kind::Namespace, if name == "*" { "*" } else { "" }, &name);
+                }
                 self.policy(spec.selector.as_ref(), spec.target_ref.iter().chain(&spec.target_refs));
             }
             Spec::Telemetry(spec) => {

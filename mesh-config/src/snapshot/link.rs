@@ -1,6 +1,9 @@
 //! Follows links from an object to others, and back.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Snapshot,
@@ -36,6 +39,8 @@ impl Snapshot {
             Link::SelectedBy => self.selecting(from, true, visit),
             Link::Names => self.named(from, to, visit),
             Link::NamedBy => self.naming(from, visit),
+            Link::GatewayHost => self.same_hosts(from, &[Facet::GatewayHost], &[Facet::GatewayHost], visit),
+            Link::SameNames => self.same_names(from, visit),
         }
     }
 
@@ -61,6 +66,8 @@ impl Snapshot {
             Link::SelectedBy => self.selected_or_all(to, from, visit),
             Link::Names => self.naming(to, visit),
             Link::NamedBy => self.named(to, from, visit),
+            Link::GatewayHost => self.same_hosts(to, &[Facet::GatewayHost], &[Facet::GatewayHost], visit),
+            Link::SameNames => self.same_names(to, visit),
         }
     }
 
@@ -121,7 +128,9 @@ impl Snapshot {
         let all = facets(object);
         let references = all.iter().filter(|(facet, _)| *facet == Facet::Reference);
         for (namespace, name) in references.filter_map(|(_, text)| text.strip_prefix(prefix)?.split_once('/')) {
-            if namespace == "*" {
+            if name == "*" {
+                self.of_kind(kind).for_each(&mut *visit);
+            } else if namespace == "*" {
                 let everywhere = self.kinds.get(&kind).into_iter().flat_map(|kind| kind.values());
                 everywhere.filter_map(|names| names.get(name)).for_each(&mut *visit);
             } else {
@@ -132,10 +141,22 @@ impl Snapshot {
     }
 
     fn naming(&self, object: &Object, visit: Visit<'_>) {
-        for namespace in [object.namespace(), "*"] {
-            let text = reference(object.kind(), namespace, object.name());
+        let (kind, name) = (object.kind(), object.name());
+        for text in [reference(kind, object.namespace(), name), reference(kind, "*", name), reference(kind, "*", "*")] {
             self.index.get(Facet::Reference, &text).iter().for_each(&mut *visit);
         }
+    }
+
+    fn same_names(&self, object: &Object, visit: Visit<'_>) {
+        for (_, text) in facets(object).iter().filter(|(facet, _)| *facet == Facet::Reference) {
+            self.index.get(Facet::Reference, text).iter().for_each(&mut *visit);
+        }
+    }
+
+    /// The objects with that label of some, which the fewest have; `None` without labels.
+    pub(crate) fn rarest_label(&self, labels: &BTreeMap<String, String>) -> Option<&[Arc<Object>]> {
+        let each = labels.iter().map(|(key, value)| self.index.get(Facet::Label, &label(key, value)));
+        each.min_by_key(|found| found.len())
     }
 
     // === what anyone may look up ===
@@ -154,7 +175,7 @@ impl Snapshot {
     }
 
     fn by_hosts(&self, by: &[Facet], host: &str) -> Vec<&Arc<Object>> {
-        let mut keys = std::collections::BTreeSet::new();
+        let mut keys = BTreeSet::new();
         for facet in by {
             self.index.overlapping(*facet, &host.to_ascii_lowercase(), &mut |object| {
                 keys.insert(object.key().clone());
@@ -171,7 +192,7 @@ impl Snapshot {
     /// The objects that name an object, such as the VirtualServices of a Gateway, in the order of their keys.
     #[must_use]
     pub fn referring_to(&self, object: &Object) -> Vec<&Arc<Object>> {
-        let mut keys = std::collections::BTreeSet::new();
+        let mut keys = BTreeSet::new();
         self.naming(object, &mut |found| {
             keys.insert(found.key().clone());
         });
