@@ -22,6 +22,7 @@ mod gateway_credential;
 mod gateway_port;
 mod gateway_protocol;
 mod gateway_reference;
+mod incremental;
 mod ingress_subset;
 mod injection;
 mod inputs;
@@ -57,6 +58,7 @@ pub(crate) use self::inputs::Edge;
 pub use self::{
     clock::Clock,
     context::AnalysisContext,
+    incremental::{AnalysisUpdate, IncrementalAnalysis},
     inputs::{Inputs, Link},
 };
 use crate::{
@@ -177,6 +179,12 @@ impl Analyzers {
     pub fn with(mut self, analyzer: impl Analyzer + 'static) -> Self {
         Arc::make_mut(&mut self.0).push(Arc::new(analyzer));
         self
+    }
+
+    /// Those whose errors mean that an object does not work.
+    #[must_use]
+    pub fn blocking(&self) -> Self {
+        Self(Arc::new(self.0.iter().filter(|analyzer| analyzer.is_blocking()).cloned().collect()))
     }
 
     /// Checks a configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.

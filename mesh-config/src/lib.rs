@@ -76,6 +76,7 @@
 //! | [`ConfigSource`] | where configuration comes from | [`DirectorySource`], [`MemorySource`] |
 //! | [`Validator`] | checks of one object | [`Validators::standard`] |
 //! | [`Analyzer`] | checks across objects | [`Analyzers::standard`] |
+//! | [`StatusSink`] | where reports about objects go | [`FileStatusSink`], [`MemoryStatusSink`] |
 //!
 //! Feature `test-util`: a conformance suite for sources (`source::conformance`).
 
@@ -92,13 +93,16 @@ mod position;
 mod protocol;
 mod snapshot;
 pub mod source;
+mod status;
 mod store;
 mod suggest;
 mod validate;
 mod watch;
 
 pub use self::{
-    analyze::{Analysis, AnalysisContext, Analyzer, Analyzers, Clock, Inputs, Link},
+    analyze::{
+        Analysis, AnalysisContext, AnalysisUpdate, Analyzer, Analyzers, Clock, IncrementalAnalysis, Inputs, Link,
+    },
     diagnostic::{
         Code, Diagnostic, InvalidSuppression, Level, SUPPRESS_ANNOTATION, Suppression, TextRenderer, UnknownLevel,
         render_json, render_sarif, sort_diagnostics, suppress, worst_level,
@@ -117,7 +121,11 @@ pub use self::{
         ConfigSource, DirectoryOptions, DirectoryScanner, DirectorySource, Event, MemoryHandle, MemorySource,
         ObjectChange, ScanError,
     },
-    store::{State, Store, StoreOptions},
+    status::{
+        FileStatusSink, MemoryStatusSink, ObjectReport, Quarantine, QuarantineReason, Quarantined, StatusError,
+        StatusSink, StatusWriter, Verdict,
+    },
+    store::{FindingList, State, Store, StoreOptions},
     validate::{Findings, Validator, Validators},
     watch::{follow, watch},
 };

@@ -18,7 +18,8 @@ impl Analyzer for GatewayCertificate {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], [Kind::Gateway], Link::All)
+        let gateways = [Kind::Gateway];
+        Inputs::each(gateways).reads(gateways, gateways, Link::SameNames)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -24,8 +24,9 @@ impl Analyzer for GatewayCredential {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], WORKLOADS, Link::Selects).reads(
-            [Kind::Gateway],
+        let gateways = [Kind::Gateway];
+        Inputs::each(gateways).looks_up(gateways, WORKLOADS, Link::Selects).looks_up(
+            gateways,
             [Kind::Secret],
             Link::Names,
         )
@@ -44,7 +45,7 @@ impl Analyzer for GatewayCredential {
                 let at = servers.index(index);
                 let at = at.field("tls");
                 let at = at.field("credentialName");
-                match context.snapshot().find::<Secret>(namespace, name.trim_start_matches("kubernetes://")) {
+                match context.whole().find::<Secret>(namespace, name.trim_start_matches("kubernetes://")) {
                     None => {
                         let finding = not_found(gateway.object, at, "credentialName", name);
                         findings.push(finding.with_help(format!("the Secret must be in namespace {namespace:?}")));

@@ -6,7 +6,7 @@ use super::{
     AnalysisContext, Analyzer, Inputs, Link,
     context::{INGRESS_PORTS, not_found},
     inputs::WORKLOADS,
-    workload::{DEFAULT_INGRESS, Workload, print_selector},
+    workload::{DEFAULT_INGRESS, SYSTEM_NAMESPACE, Workload, print_selector},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
@@ -25,11 +25,12 @@ impl Analyzer for GatewayPort {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each([Kind::Gateway]).reads([Kind::Gateway], WORKLOADS, Link::Selects).reads(
-            WORKLOADS,
-            [Kind::Service],
-            Link::SelectedBy,
-        )
+        let gateways = [Kind::Gateway];
+        Inputs::each(gateways)
+            .looks_up(gateways, WORKLOADS, Link::Selects)
+            .looks_up(WORKLOADS, [Kind::Service], Link::SelectedBy)
+            // Those of the gateway that is assumed.
+            .looks_up(gateways, [Kind::Service], Link::In(SYSTEM_NAMESPACE))
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
@@ -43,7 +44,7 @@ impl Analyzer for GatewayPort {
                 continue;
             }
             let ports: BTreeSet<u32> =
-                workloads.iter().flat_map(|workload| service_ports(context.snapshot(), workload)).collect();
+                workloads.iter().flat_map(|workload| service_ports(context.whole(), workload)).collect();
             let servers = root.field("servers");
             for (index, server) in gateway.spec.servers.iter().enumerate() {
                 let Some(port) = server.port.as_ref().filter(|port| !ports.contains(&port.number)) else { continue };

@@ -1,6 +1,6 @@
 //! What an analyzer reads: from which objects its findings follow.
 
-use crate::model::Kind;
+use crate::model::{Kind, Object};
 
 /// The kinds of what labels can select.
 pub(super) const WORKLOADS: [Kind; 4] = [Kind::Pod, Kind::Deployment, Kind::WorkloadEntry, Kind::ServiceEntry];
@@ -20,10 +20,12 @@ pub(super) const WORKLOADS: [Kind; 4] = [Kind::Pod, Kind::Deployment, Kind::Work
 ///     .reads([Kind::Service], [Kind::Pod], Link::Selects);
 /// assert!(inputs.concerns(Kind::Pod) && !inputs.concerns(Kind::Secret));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Inputs {
     /// `None`: everything.
     subjects: Option<Vec<Kind>>,
+    /// Which subjects there can be findings about.
+    only: Option<fn(&Object) -> bool>,
     edges: Vec<Edge>,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct Edge {
     pub(crate) from: Kind,
     pub(crate) to: Kind,
     pub(crate) link: Link,
+    /// Whether the analyzer is to be shown what the link leads to: what it looks up in the whole, it need not be.
+    pub(crate) shown: bool,
 }
 
 /// How an object leads to others.
@@ -59,31 +63,63 @@ pub enum Link {
     Names,
     /// To those that name it.
     NamedBy,
+    /// To those that name something that it names as well.
+    SameNames,
+    /// To those that define a host at gateways which it defines there as well; a wildcard meets what it covers.
+    GatewayHost,
 }
 
 impl Inputs {
     /// Anything may matter to any finding: every change has the analyzer look at all of the configuration.
     #[must_use]
     pub fn everything() -> Self {
-        Self { subjects: None, edges: Vec::new() }
+        Self { subjects: None, only: None, edges: Vec::new() }
     }
 
     /// Objects of these kinds, each by itself.
     #[must_use]
     pub fn each(subjects: impl IntoIterator<Item = Kind>) -> Self {
-        Self { subjects: Some(subjects.into_iter().collect()), edges: Vec::new() }
+        Self { subjects: Some(subjects.into_iter().collect()), only: None, edges: Vec::new() }
     }
 
     /// And what each object of the kinds `from` leads to among the kinds `to`.
     #[must_use]
     pub fn reads(
-        mut self,
+        self,
         from: impl IntoIterator<Item = Kind>,
         to: impl IntoIterator<Item = Kind> + Clone,
         link: Link,
     ) -> Self {
+        self.edge(from, to, link, true)
+    }
+
+    /// As [`Inputs::reads`], for what is looked up in [`AnalysisContext::whole`](super::AnalysisContext::whole) only, so
+    /// that it need not be a part of what is shown.
+    #[must_use]
+    pub fn looks_up(
+        self,
+        from: impl IntoIterator<Item = Kind>,
+        to: impl IntoIterator<Item = Kind> + Clone,
+        link: Link,
+    ) -> Self {
+        self.edge(from, to, link, false)
+    }
+
+    /// Only subjects that `only` holds for can have findings.
+    #[must_use]
+    pub fn only(self, only: fn(&Object) -> bool) -> Self {
+        Self { only: Some(only), ..self }
+    }
+
+    fn edge(
+        mut self,
+        from: impl IntoIterator<Item = Kind>,
+        to: impl IntoIterator<Item = Kind> + Clone,
+        link: Link,
+        shown: bool,
+    ) -> Self {
         for from in from {
-            self.edges.extend(to.clone().into_iter().map(|to| Edge { from, to, link }));
+            self.edges.extend(to.clone().into_iter().map(|to| Edge { from, to, link, shown }));
         }
         self
     }
@@ -102,9 +138,14 @@ impl Inputs {
         self.subjects.as_ref().is_none_or(|subjects| subjects.contains(&kind))
     }
 
-    /// How objects of a kind lead on.
+    /// Whether an object can have findings, or leads to something that others are looked up by.
+    pub(crate) fn matters(&self, object: &Object) -> bool {
+        self.only.is_none_or(|only| !self.is_subject(object.kind()) || only(object))
+    }
+
+    /// How objects of a kind lead on to what is shown.
     pub(crate) fn from(&self, kind: Kind) -> impl Iterator<Item = &Edge> {
-        self.edges.iter().filter(move |edge| edge.from == kind)
+        self.edges.iter().filter(move |edge| edge.from == kind && edge.shown)
     }
 
     /// How objects of a kind are reached.

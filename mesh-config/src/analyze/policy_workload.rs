@@ -24,11 +24,13 @@ impl Analyzer for PolicyWorkload {
     }
 
     fn inputs(&self) -> Inputs {
+        let policies = [Kind::AuthorizationPolicy];
         let members = [Kind::Pod, Kind::Deployment];
-        Inputs::each([Kind::AuthorizationPolicy])
-            .reads([Kind::AuthorizationPolicy], members, Link::Selects)
-            .reads([Kind::AuthorizationPolicy], members, Link::Namespace)
-            .reads([Kind::AuthorizationPolicy], [Kind::Namespace], Link::All)
+        Inputs::each(policies)
+            .reads(policies, members, Link::Selects)
+            .reads(policies, members, Link::Namespace)
+            .reads(members, [Kind::Namespace], Link::Namespace)
+            .reads(policies, [Kind::Namespace], Link::Names)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -45,7 +45,7 @@ impl Analyzer for SelectorReach {
             let Some((field, labels)) = selector(object) else { continue };
             let everywhere = object.namespace() == root_namespace(context) && object.kind() != Kind::DestinationRule;
             let is_there = if everywhere {
-                !context.workloads().has_pods() || context.workloads().selected(&labels).next().is_some()
+                !context.workloads().has_any() || context.workloads().selected(&labels).next().is_some()
             } else {
                 let mut own = context.workloads().in_namespace(object.namespace()).peekable();
                 own.peek().is_none() || own.any(|found| labels_match(&labels, found.labels))

@@ -27,7 +27,7 @@ impl Analyzer for SidecarSelector {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each([Kind::Sidecar]).reads([Kind::Sidecar], WORKLOADS, Link::Namespace).reads(
+        Inputs::each([Kind::Sidecar]).looks_up([Kind::Sidecar], WORKLOADS, Link::Namespace).reads(
             [Kind::Sidecar],
             [Kind::Sidecar, Kind::Namespace],
             Link::Namespace,

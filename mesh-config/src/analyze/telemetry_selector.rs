@@ -22,7 +22,7 @@ impl Analyzer for TelemetrySelector {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each([Kind::Telemetry]).reads([Kind::Telemetry], WORKLOADS, Link::Namespace).reads(
+        Inputs::each([Kind::Telemetry]).looks_up([Kind::Telemetry], WORKLOADS, Link::Namespace).reads(
             [Kind::Telemetry],
             [Kind::Telemetry],
             Link::Namespace,
