@@ -16,7 +16,10 @@ use self::{
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Kind, MeshConfig, Object, ObjectKey, ObjectMeta, ObjectStatus, SourceLocation, Spec, kind::Recognised},
+    model::{
+        Kind, MeshConfig, MeshNetworks, Object, ObjectKey, ObjectMeta, ObjectStatus, SourceLocation, Spec,
+        kind::Recognised,
+    },
     position::{Position, PositionMap},
     suggest,
 };
@@ -256,7 +259,20 @@ fn read_status(root: &Node) -> ObjectStatus {
     status.unwrap_or_default()
 }
 
-/// Reads the settings of a mesh; `file` is its name in findings. Fields that no check reads are passed over.
+/// Reads the networks of a mesh; on a fault, says what cannot be read, and where.
+pub(crate) fn parse_mesh_networks(text: &str) -> Result<MeshNetworks, String> {
+    match document::documents(text).into_iter().next() {
+        None => Ok(MeshNetworks::default()),
+        Some(Err(error)) => Err(error.message.to_string()),
+        Some(Ok(root)) if root.is_null() => Ok(MeshNetworks::default()),
+        Some(Ok(root)) => Reading::new(false).read(&root, "", MeshNetworks::deserialize).map_err(|fault| {
+            let (path, _) = fault.place.clone().unwrap_or_default();
+            format!("{path}: {}", fault.message)
+        }),
+    }
+}
+
+/// Reads the settings of a mesh; `file` is its name in findings. What fields hold is for validation to check.
 ///
 /// # Errors
 ///

@@ -150,7 +150,7 @@ fn is_given(text: Option<&String>) -> bool {
     text.is_some_and(|text| !text.is_empty())
 }
 
-fn client_tls(path: FieldPath<'_>, tls: &ClientTlsSettings, findings: &mut Findings<'_>) {
+pub(super) fn client_tls(path: FieldPath<'_>, tls: &ClientTlsSettings, findings: &mut Findings<'_>) {
     let certificate = is_given(tls.client_certificate.as_ref());
     let key = is_given(tls.private_key.as_ref());
     let authorities = is_given(tls.ca_certificates.as_ref());
