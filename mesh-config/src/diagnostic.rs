@@ -1,6 +1,7 @@
 //! Findings: what is wrong, where, and what to do.
 
 mod catalogue;
+mod fix;
 mod render;
 mod sarif;
 mod suppression;

@@ -83,12 +83,6 @@ fn owners_of_hosts() {
         &[],
         &["MESH0109 DestinationRule n/young spec.trafficPolicy"],
     );
-    check(
-        &(rule("old", 1, "subsets: [{name: v1}]") + &rule("young", 2, "subsets: [{name: v1, labels: {v: '1'}}]")),
-        &[],
-        &["MESH0109 DestinationRule n/young spec.subsets[0]"],
-    );
-    check(&(rule("old", 1, "subsets: [{name: v1}]") + &rule("young", 2, "subsets: [{name: v2}]")), &["MESH0109"], &[]);
     let entry = |name: &str, day, resolution: &str| {
         let ports = "ports: [{number: 80, name: http, protocol: HTTP}]";
         dated("ServiceEntry", name, day, &format!("spec: {{hosts: [a.com], {ports}, resolution: {resolution}}}"))

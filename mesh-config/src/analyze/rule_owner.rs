@@ -41,36 +41,21 @@ impl Analyzer for RuleOwner {
     }
 }
 
-/// What a rule defines for a host: its trafficPolicy, or a subset. Rules of one host are joined, oldest first; what an
-/// older rule defines is kept.
+/// Rules of one host are joined, oldest first: the first trafficPolicy is kept. Subsets have a finding of their own.
 fn rules(context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
     let mut rules: Vec<_> = context.snapshot().all::<DestinationRule>().collect();
     // Rules for certain clients are others than those for all.
-    rules.retain(|rule| rule.spec.workload_selector.is_none());
+    rules.retain(|rule| rule.spec.workload_selector.is_none() && rule.spec.traffic_policy.is_some());
     rules.sort_by(|one, other| by_age(one.object, other.object));
-    let mut owners: HashMap<(&str, String, Option<&str>), &Arc<Object>> = HashMap::new();
+    let mut owners: HashMap<(&str, String), (&Arc<Object>, &DestinationRule)> = HashMap::new();
     let root = FieldPath::spec();
     for rule in rules {
         let namespace = rule.object.namespace();
         let host = full_host(&rule.spec.host, namespace, DEFAULT_CLUSTER_DOMAIN);
-        let mut own = |part| {
-            let owner = *owners.entry((namespace, host.clone(), part)).or_insert(rule.object);
-            let exported =
-                owner.spec_as::<DestinationRule>().is_some_and(|first| first.export_to == rule.spec.export_to);
-            (owner.key() != rule.object.key() && exported).then_some(owner)
-        };
-        let mut report = |path: FieldPath<'_>, owner: &Object, what: &str| {
-            let args: [&dyn std::fmt::Display; 3] = [&host, owner.key(), &what];
-            findings.push(Diagnostic::on(Code::HostOwnedByAnother, rule.object, path, &args));
-        };
-        if let Some(owner) = rule.spec.traffic_policy.as_ref().and_then(|_| own(None)) {
-            report(root.field("trafficPolicy"), owner, "trafficPolicy");
-        }
-        let subsets = root.field("subsets");
-        for (index, subset) in rule.spec.subsets.iter().enumerate() {
-            if let Some(owner) = own(Some(subset.name.as_str())) {
-                report(subsets.index(index), owner, &format!("subset {:?}", subset.name));
-            }
+        let (owner, first) = *owners.entry((namespace, host.clone())).or_insert((rule.object, rule.spec));
+        if owner.key() != rule.object.key() && first.export_to == rule.spec.export_to {
+            let args: [&dyn std::fmt::Display; 3] = [&host, owner.key(), &"trafficPolicy"];
+            findings.push(Diagnostic::on(Code::HostOwnedByAnother, rule.object, root.field("trafficPolicy"), &args));
         }
     }
 }

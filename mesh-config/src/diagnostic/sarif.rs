@@ -13,12 +13,19 @@ pub fn render_sarif(diagnostics: &[Diagnostic]) -> String {
     let rules: Vec<Value> = codes
         .iter()
         .map(|code| {
-            json!({
+            let mut rule = json!({
                 "id": code.as_str(),
                 "name": code.name(),
                 "shortDescription": {"text": code.doc()},
+                "help": {"text": code.fix()},
                 "defaultConfiguration": {"level": level(code.level())},
-            })
+                "properties": {"page": code.page()},
+            });
+            // The format asks for an absolute address.
+            if let Some(page) = code.upstream_page() {
+                rule["helpUri"] = Value::String(page);
+            }
+            rule
         })
         .collect();
     let log = json!({

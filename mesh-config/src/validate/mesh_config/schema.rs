@@ -48,7 +48,7 @@ pub(super) const MESH: Fields = &[
     ("enableEnvoyAccessLogService", Bool),
     ("disableEnvoyListenerLog", Bool),
     ("defaultConfig", Message(PROXY)),
-    ("outboundTrafficPolicy", Message(&[("mode", Word(&["REGISTRY_ONLY", "ALLOW_ANY"]))])),
+    ("outboundTrafficPolicy", Message(&[("mode", Word(&["REGISTRY_ONLY", "ALLOW_ANY", "ALLOW_ANY_DYNAMIC_DNS"]))])),
     ("inboundTrafficPolicy", Message(&[("mode", Word(&["PASSTHROUGH", "LOCALHOST"]))])),
     (
         "configSources",
