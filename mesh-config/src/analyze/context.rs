@@ -56,13 +56,14 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    /// Those of a configuration, with the settings of the ConfigMap `istio`, if it is there.
+    /// Those of a configuration, with the settings of the ConfigMap `istio`, else of a `MeshConfig`, if either is there.
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let installed = snapshot.find::<ConfigMap>(SYSTEM_NAMESPACE, "istio");
         let text = installed.and_then(|found| found.spec.data.get("mesh"));
         // The control plane itself would refuse it; that is its own finding to make.
         let mesh = text.and_then(|text| crate::parse::parse_mesh_config("mesh", text).ok());
-        Self::in_mesh(snapshot, mesh.unwrap_or_default())
+        let written = || snapshot.all::<MeshConfig>().next().map(|found| found.spec.clone());
+        Self::in_mesh(snapshot, mesh.or_else(written).unwrap_or_default())
     }
 
     fn in_mesh(snapshot: &Snapshot, mesh: MeshConfig) -> Self {

@@ -76,7 +76,7 @@ impl<'a> Workloads<'a> {
             None => Box::new(KINDS.into_iter().flat_map(move |kind| self.snapshot.of_kind(kind))),
             Some(found) => Box::new(found.iter()),
         };
-        let all = objects.flat_map(|object| workloads(object)).chain(self.assumed());
+        let all = objects.flat_map(workloads).chain(self.assumed());
         Box::new(all.filter(move |found| labels_match(selector, found.labels)))
     }
 
@@ -90,7 +90,7 @@ impl<'a> Workloads<'a> {
     pub(super) fn in_namespace(self, namespace: &str) -> impl Iterator<Item = Workload<'a>> {
         let objects = KINDS.into_iter().flat_map(move |kind| self.snapshot.in_namespace(kind, namespace));
         let assumed = self.assumed().filter(|assumed| assumed.namespace == namespace);
-        objects.flat_map(|object| workloads(object)).chain(assumed)
+        objects.flat_map(workloads).chain(assumed)
     }
 }
 

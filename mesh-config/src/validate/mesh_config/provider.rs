@@ -142,10 +142,10 @@ fn own(path: FieldPath<'_>, value: &Value, kind: &Provider, findings: &mut Findi
         }
     }
     match kind.name {
-        "envoyExtAuthzHttp" => {
-            if text(value, "pathPrefix").is_some_and(|prefix| !prefix.is_empty() && !prefix.starts_with('/')) {
-                findings.warning(path.field("pathPrefix"), "must begin with /");
-            }
+        "envoyExtAuthzHttp"
+            if text(value, "pathPrefix").is_some_and(|start| !start.is_empty() && !start.starts_with('/')) =>
+        {
+            findings.warning(path.field("pathPrefix"), "must begin with /");
         }
         "lightstep" if text(value, "accessToken").is_none_or(str::is_empty) => {
             findings.warning(path.field("accessToken"), "must not be empty");

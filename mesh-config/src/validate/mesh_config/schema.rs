@@ -269,7 +269,7 @@ fn check(path: FieldPath<'_>, value: &Value, expected: Type, findings: &mut Find
             }
             return;
         }
-        Span if !value.as_str().is_some_and(|text| text.parse::<crate::model::Duration>().is_ok()) => {
+        Span if value.as_str().is_none_or(|text| text.parse::<crate::model::Duration>().is_err()) => {
             "a duration, like 1.5s"
         }
         Text if !value.is_string() => "a text",
