@@ -90,6 +90,7 @@ pub mod model;
 mod parse;
 mod path;
 mod position;
+pub mod precedence;
 mod protocol;
 mod snapshot;
 pub mod source;
