@@ -73,12 +73,13 @@
 //!
 //! | trait | what for | ready-made |
 //! |---|---|---|
-//! | [`ConfigSource`] | where configuration comes from | [`DirectorySource`], [`MemorySource`] |
+//! | [`ConfigSource`] | where configuration comes from | [`DirectorySource`], [`MemorySource`], [`LayeredSource`]; `HttpSource` with feature `http` |
 //! | [`Validator`] | checks of one object | [`Validators::standard`] |
 //! | [`Analyzer`] | checks across objects | [`Analyzers::standard`] |
 //! | [`StatusSink`] | where reports about objects go | [`FileStatusSink`], [`MemoryStatusSink`] |
 //!
-//! Feature `test-util`: a conformance suite for sources (`source::conformance`).
+//! Feature `http`: `HttpSource`, which reads a URL. Feature `test-util`: a conformance suite for sources
+//! (`source::conformance`).
 
 mod analyze;
 mod cel;
@@ -90,6 +91,7 @@ pub mod model;
 mod parse;
 mod path;
 mod position;
+pub mod precedence;
 mod protocol;
 mod snapshot;
 pub mod source;
@@ -99,6 +101,8 @@ mod suggest;
 mod validate;
 mod watch;
 
+#[cfg(feature = "http")]
+pub use self::source::{HttpOptions, HttpSource, InvalidUrl};
 pub use self::{
     analyze::{
         Analysis, AnalysisContext, AnalysisUpdate, Analyzer, Analyzers, Clock, IncrementalAnalysis, Inputs, Link,
@@ -118,8 +122,8 @@ pub use self::{
     position::{Position, PositionMap},
     snapshot::{Change, Snapshot, Typed, affected_hosts, changed_fields},
     source::{
-        ConfigSource, DirectoryOptions, DirectoryScanner, DirectorySource, Event, MemoryHandle, MemorySource,
-        ObjectChange, ScanError,
+        ConfigSource, DirectoryOptions, DirectoryScanner, DirectorySource, Event, HealthHandle, HealthRecorder,
+        LayeredSource, MemoryHandle, MemorySource, ObjectChange, ScanError, SourceHealth,
     },
     status::{
         FileStatusSink, MemoryStatusSink, ObjectReport, Quarantine, QuarantineReason, Quarantined, StatusError,

@@ -189,6 +189,8 @@ catalogue! {
         "The certificate and the private key of a gateway's Secret do not belong together."
     HeldBack "MESH0201" Warning "{} stays in force as it was before: {}"
         "The new version of an object is faulty; its last good version stays in force."
+    Shadowed "MESH0202" Info "{} is not in force: {} says it as well, and takes precedence"
+        "Two sources have an object with the same key; the one that takes precedence counts."
     NotCarriedOut "MESH0301" Warning "{}"
         "A part of an object is accepted, but translation into proxy configuration does not carry it out."
 }

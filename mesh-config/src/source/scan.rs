@@ -65,7 +65,7 @@ pub struct DirectoryScanner {
 
 /// What is known of a file.
 #[derive(Debug, Default)]
-struct FileState {
+pub(super) struct FileState {
     stamp: Option<Stamp>,
     content: Vec<u8>,
     held: BTreeMap<ObjectKey, Held>,
@@ -94,7 +94,7 @@ struct Stamp {
 
 /// What the files together say.
 #[derive(Debug, Default)]
-struct View {
+pub(super) struct View {
     objects: BTreeMap<ObjectKey, Held>,
     findings: BTreeMap<Arc<str>, Vec<Diagnostic>>,
 }
@@ -125,36 +125,14 @@ impl DirectoryScanner {
                 }
             }
         }
-        let mut view = self.view();
+        let files = self.files.iter().map(|(path, state)| (Arc::from(path.to_string_lossy()), state));
+        let mut view = View::of(files);
         for error in &walk.errors {
             view.findings.entry(error.path.to_string_lossy().into()).or_default().push(error.diagnostic());
         }
         let changes = self.told.changes(&view);
         self.told = view;
         Ok(changes)
-    }
-
-    /// Puts the files together; the first file with a present version of an object counts.
-    fn view(&self) -> View {
-        let mut view = View::default();
-        for (path, state) in &self.files {
-            let mut findings = state.findings.clone();
-            for (key, held) in &state.held {
-                match (view.objects.get(key), held) {
-                    (None, held) | (Some(Held::Kept(_) | Held::Refused(_)), held @ Held::Good(_)) => {
-                        view.objects.insert(key.clone(), held.clone());
-                    }
-                    (Some(Held::Good(first)), Held::Good(object)) => {
-                        findings.push(duplicate(object, first));
-                    }
-                    _ => {}
-                }
-            }
-            if !findings.is_empty() {
-                view.findings.insert(path.to_string_lossy().into(), findings);
-            }
-        }
-        view
     }
 }
 
@@ -194,7 +172,7 @@ impl FileState {
     }
 
     /// Takes the new content over.
-    fn take(&mut self, parsed: Parsed) {
+    pub(super) fn take(&mut self, parsed: Parsed) {
         let mut held: BTreeMap<ObjectKey, Held> = BTreeMap::new();
         self.findings.clear();
         let (of_objects, others): (Vec<_>, Vec<_>) =
@@ -229,8 +207,31 @@ impl FileState {
 }
 
 impl View {
+    /// Puts files together; the first file with a present version of an object counts.
+    pub(super) fn of<'f>(files: impl IntoIterator<Item = (Arc<str>, &'f FileState)>) -> Self {
+        let mut view = Self::default();
+        for (name, state) in files {
+            let mut findings = state.findings.clone();
+            for (key, held) in &state.held {
+                match (view.objects.get(key), held) {
+                    (None, held) | (Some(Held::Kept(_) | Held::Refused(_)), held @ Held::Good(_)) => {
+                        view.objects.insert(key.clone(), held.clone());
+                    }
+                    (Some(Held::Good(first)), Held::Good(object)) => {
+                        findings.push(duplicate(object, first));
+                    }
+                    _ => {}
+                }
+            }
+            if !findings.is_empty() {
+                view.findings.insert(name, findings);
+            }
+        }
+        view
+    }
+
     /// What changed from `self` to `now`.
-    fn changes(&self, now: &Self) -> Vec<ObjectChange> {
+    pub(super) fn changes(&self, now: &Self) -> Vec<ObjectChange> {
         let mut changes = Vec::new();
         for (key, held) in &now.objects {
             match (held, self.objects.get(key)) {
