@@ -103,6 +103,7 @@ impl Code {
             }
             Self::KeyOfAnother => "Put the private key into the Secret that was made for the certificate.",
             Self::HeldBack => "Correct the new version; it comes into force by itself.",
+            Self::Shadowed => "Nothing, if that is meant; otherwise remove the object from one of the sources.",
             Self::NotCarriedOut => "Do not rely on that part of the object.",
         }
     }
