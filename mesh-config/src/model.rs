@@ -80,7 +80,7 @@ pub use self::{
         CaptureMode, IstioEgressListener, IstioIngressListener, OutboundTrafficPolicy, OutboundTrafficPolicyMode,
         Sidecar,
     },
-    status::{HostAddress, ObjectStatus, StatusCondition},
+    status::{HostAddress, ObjectStatus, ParentStatus, StatusCondition},
     string_match::StringMatch,
     telemetry::{
         AccessLogging, CustomTag, IstioMetric, LogFilter, MetricSelector, Metrics, MetricsOverride, ModeSelector,

@@ -321,6 +321,9 @@ fn webhooks_and_definitions() {
     check(&definition("v1.5.0-rc.1"), &["IST0176"], &[]);
     let negative = labelled("Service", "s", "labels: {}", "status: {conditions: [{type: T, status: 'False'}]}");
     check(&negative, &[], &["IST0171 Service s status.conditions[0]"]);
+    let route = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {}\n\
+                 status: {parents: [{conditions: [{type: Accepted, status: 'False'}]}]}\n";
+    check(route, &[], &["IST0171 HTTPRoute r status.parents[0].conditions[0]"]);
 }
 
 #[test]

@@ -131,7 +131,8 @@ fn node_fits(snapshot: &Snapshot, workload: &Workload<'_>, wanted: &BTreeMap<Str
         if key == "kubernetes.io/hostname" {
             return Some(node.to_owned());
         }
-        snapshot.find::<Node>("", node)?.object.meta.labels.get(key).cloned()
+        // An empty label of a node says nothing of its place.
+        snapshot.find::<Node>("", node)?.object.meta.labels.get(key).filter(|place| !place.is_empty()).cloned()
     };
     wanted.iter().all(|(key, value)| of_node(key).as_ref() == Some(value) || workload.labels.get(key) == Some(value))
 }

@@ -31,7 +31,8 @@ impl Analyzer for TelemetryProvider {
             let object = telemetry.object;
             let logging = root.field("accessLogging");
             let silent = telemetry.spec.access_logging.iter().enumerate();
-            for (index, _) in silent.filter(|(_, logging)| no_default && logging.providers.is_empty()) {
+            let silent = silent.filter(|(_, logging)| logging.disabled != Some(true) && logging.providers.is_empty());
+            for (index, _) in silent.filter(|_| no_default) {
                 let args: [&dyn std::fmt::Display; 2] = [&object.name(), &object.namespace()];
                 findings.push(Diagnostic::on(Code::NoTelemetryProvider, object, logging.index(index), &args));
             }
