@@ -59,14 +59,14 @@ fn with_other_line_ends_a_mark_and_wide_characters() {
         .replace("  - timeout: 0.5ms", "  - {name: 世界é, timeout: 0.5ms, redirect: {uri: /x}}")
         .replace("    redirect: {uri: /x}\n", "");
     assert_eq!(place(&wide), "8:26 spec.http[0].timeout");
-    let first = "{apiVersion: networking.istio.io/v1, kind: Sidecar, metadata: {name: a}, spec: {sel: {}}}";
+    let first = "{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {name: a}, spec: {sel: {}}}";
     let (plain, marked) = (place(first), place(&format!("\u{feff}{first}")));
     assert_eq!(plain, marked);
 }
 
 #[test]
 fn tabs_are_characters() {
-    let text = "{\n\t\"apiVersion\": \"networking.istio.io/v1\", \"kind\": \"Sidecar\",\n\t\"metadata\": {\"name\": \"a\"},\n\t\"spec\":\t{\"sel\": {}}\n}\n";
+    let text = "{\n\t\"apiVersion\": \"security.istio.io/v1\", \"kind\": \"PeerAuthentication\",\n\t\"metadata\": {\"name\": \"a\"},\n\t\"spec\":\t{\"sel\": {}}\n}\n";
     assert!(place(text).starts_with("4:11 "), "{}", place(text));
 }
 

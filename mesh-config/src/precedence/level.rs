@@ -66,13 +66,16 @@ impl<'a> Levels<'a> {
     }
 }
 
+/// Whether a selector, if there is one, is of the level that is looked at.
+type Fits<'f> = &'f dyn Fn(Option<&BTreeMap<String, String>>) -> bool;
+
 /// The objects of a kind that hold for a workload; of several at one level the oldest.
 ///
 /// An object without selector holds for its namespace, in the root namespace for the mesh; with one, for workloads of its
 /// own namespace. An empty selector is as none.
 #[must_use]
 pub fn levels<'a, T: Leveled>(snapshot: &'a Snapshot, root: &str, workload: WorkloadRef<'_>) -> Levels<'a> {
-    let oldest = |namespace: &str, fits: &dyn Fn(Option<&BTreeMap<String, String>>) -> bool| {
+    let oldest = |namespace: &str, fits: Fits<'_>| {
         let all = snapshot.all_in::<T>(namespace).filter(|found: &Typed<'_, T>| {
             !found.spec.is_bound() && fits(found.spec.selector().filter(|labels| !labels.is_empty()))
         });
