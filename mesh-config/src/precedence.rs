@@ -43,7 +43,7 @@ pub struct WorkloadRef<'a> {
 pub fn oldest_first(one: &Object, other: &Object) -> std::cmp::Ordering {
     // Kubernetes writes times in UTC and to the second, so that texts are in the order of times.
     let age = |object: &Object| object.meta.creation_timestamp.clone().unwrap_or_default();
-    let place = |object: &Object| format!("{}.{}", object.name(), object.namespace());
+    let place = |object: &'_ Object| (object.key().name.clone(), object.key().namespace.clone());
     age(one).cmp(&age(other)).then_with(|| place(one).cmp(&place(other)))
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{AnalysisContext, Analyzer, Inputs, Link, rule_owner::by_age};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
     model::{Gateway, Kind, Object},
     path::FieldPath,
+    precedence::oldest_first,
 };
 
 /// Finds servers of several Gateways on one port of the same workloads, of which one speaks TLS and the other does not, or
@@ -48,7 +49,7 @@ impl Analyzer for GatewayProtocol {
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
         let mut gateways: Vec<_> = context.snapshot().all::<Gateway>().collect();
-        gateways.sort_by(|one, other| by_age(one.object, other.object));
+        gateways.sort_by(|one, other| oldest_first(one.object, other.object));
         let mut owners: BTreeMap<_, (Family, &Object)> = BTreeMap::new();
         let root = FieldPath::spec();
         let servers = root.field("servers");

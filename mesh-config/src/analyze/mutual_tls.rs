@@ -6,7 +6,6 @@ use super::{
     AnalysisContext, Analyzer, Inputs, Link,
     context::root_namespace,
     inputs::WORKLOADS,
-    rule_owner::by_age,
     workload::{Workload, has_proxy, is_injected},
 };
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
         MutualTlsMode, Object, PeerAuthentication, Pod, Service, TrafficPolicy, labels_match,
     },
     path::FieldPath,
+    precedence::oldest_first,
     snapshot::{Snapshot, Typed},
 };
 
@@ -139,7 +139,7 @@ fn target(port: &KubeServicePort, workload: &Workload<'_>) -> u32 {
 fn accepted(context: &AnalysisContext<'_>, workload: &Workload<'_>, port: u32) -> Option<(MutualTlsMode, String)> {
     let root = root_namespace(context);
     let mut policies: Vec<_> = context.snapshot().all::<PeerAuthentication>().collect();
-    policies.sort_by(|one, other| by_age(one.object, other.object));
+    policies.sort_by(|one, other| oldest_first(one.object, other.object));
     let labels = |policy: &PeerAuthentication| {
         policy.selector.as_ref().map(|selector| selector.match_labels.clone()).filter(|labels| !labels.is_empty())
     };

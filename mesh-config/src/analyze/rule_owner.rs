@@ -1,6 +1,6 @@
 //! Objects that define the same host, of which only the oldest counts in part (MESH0109).
 
-use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host},
     model::{DestinationRule, Kind, Object, ServiceEntry},
     path::FieldPath,
+    precedence::oldest_first,
 };
 
 /// Finds DestinationRules and ServiceEntries of one namespace for one host whose settings contradict each other.
@@ -16,14 +17,6 @@ use crate::{
 /// the oldest object; without times of creation, of the first by name.
 #[derive(Debug)]
 pub(super) struct RuleOwner;
-
-/// The order in which objects that conflict take precedence: by age, then by namespace and name.
-pub(super) fn by_age(one: &Object, other: &Object) -> Ordering {
-    // Objects without a time are those of files, which are as old as can be.
-    let time = |object: &Object| object.meta.creation_timestamp.clone().unwrap_or_default();
-    let name = |object: &Object| (object.namespace().to_owned(), object.name().to_owned());
-    time(one).cmp(&time(other)).then_with(|| name(one).cmp(&name(other)))
-}
 
 impl Analyzer for RuleOwner {
     fn name(&self) -> &'static str {
@@ -46,7 +39,7 @@ fn rules(context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
     let mut rules: Vec<_> = context.snapshot().all::<DestinationRule>().collect();
     // Rules for certain clients are others than those for all.
     rules.retain(|rule| rule.spec.workload_selector.is_none() && rule.spec.traffic_policy.is_some());
-    rules.sort_by(|one, other| by_age(one.object, other.object));
+    rules.sort_by(|one, other| oldest_first(one.object, other.object));
     let mut owners: HashMap<(&str, String), (&Arc<Object>, &DestinationRule)> = HashMap::new();
     let root = FieldPath::spec();
     for rule in rules {
@@ -62,7 +55,7 @@ fn rules(context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
 
 fn entries(context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
     let mut entries: Vec<_> = context.snapshot().all::<ServiceEntry>().collect();
-    entries.sort_by(|one, other| by_age(one.object, other.object));
+    entries.sort_by(|one, other| oldest_first(one.object, other.object));
     let mut owners: HashMap<(&str, &str), (&Arc<Object>, &ServiceEntry)> = HashMap::new();
     for entry in entries {
         for (index, host) in entry.spec.hosts.iter().enumerate() {
