@@ -5,6 +5,7 @@ mod annotations;
 mod auto_image;
 mod claim_route;
 mod clock;
+mod clusters;
 mod conflicting_hosts;
 mod context;
 mod deployment_services;
@@ -23,6 +24,7 @@ mod gateway_port;
 mod gateway_protocol;
 mod gateway_reference;
 mod incremental;
+mod ingress_backend;
 mod ingress_subset;
 mod injection;
 mod inputs;
@@ -54,13 +56,14 @@ mod workload;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-pub(crate) use self::inputs::Edge;
 pub use self::{
     clock::Clock,
+    clusters::analyze_clusters,
     context::AnalysisContext,
     incremental::{AnalysisUpdate, IncrementalAnalysis},
     inputs::{Inputs, Link},
 };
+pub(crate) use self::{context::mesh_settings, inputs::Edge};
 use crate::{
     diagnostic::Diagnostic,
     model::{MeshConfig, ObjectKey},
@@ -171,6 +174,7 @@ impl Analyzers {
             Arc::new(policy_reach::PolicyReach),
             Arc::new(selector_reach::SelectorReach),
             Arc::new(rule_owner::RuleOwner),
+            Arc::new(ingress_backend::IngressBackends),
         ]))
     }
 
@@ -187,7 +191,7 @@ impl Analyzers {
         Self(Arc::new(self.0.iter().filter(|analyzer| analyzer.is_blocking()).cloned().collect()))
     }
 
-    /// Checks a configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.
+    /// Checks a configuration. The settings of the mesh are those that it holds, if any.
     #[must_use]
     pub fn analyze(&self, snapshot: &Snapshot) -> Analysis {
         self.run(&AnalysisContext::new(snapshot))

@@ -9,6 +9,7 @@ mod http;
 mod layered;
 mod memory;
 mod scan;
+mod walk;
 
 use std::{fmt, sync::Arc};
 
@@ -16,14 +17,15 @@ use async_trait::async_trait;
 
 #[cfg(feature = "http")]
 pub use self::http::{HttpOptions, HttpSource, InvalidUrl};
-pub(crate) use self::scan::{duplicate, list_files};
 pub use self::{
     directory::{DirectoryOptions, DirectorySource},
     health::{HealthHandle, HealthRecorder, SourceHealth},
     layered::LayeredSource,
     memory::{MemoryHandle, MemorySource},
-    scan::{DirectoryScanner, ScanError},
+    scan::DirectoryScanner,
+    walk::ScanError,
 };
+pub(crate) use self::{scan::duplicate, walk::list_files};
 use crate::{
     diagnostic::Diagnostic,
     model::{Object, ObjectKey},

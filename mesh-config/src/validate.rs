@@ -13,7 +13,7 @@ mod http_route;
 mod l4_route;
 mod load_balancer;
 mod locality;
-mod mesh_config;
+pub(crate) mod mesh_config;
 mod mesh_networks;
 mod peer_authentication;
 mod proxy_config;
@@ -145,6 +145,7 @@ impl Validators {
             Arc::new(SpecValidator(gateway_api::x_mesh)),
             Arc::new(SpecValidator(mesh_config::validate)),
             Arc::new(SpecValidator(mesh_config::validate_installed)),
+            Arc::new(SpecValidator(mesh_config::validate_operator)),
             Arc::new(SpecValidator(mesh_networks::validate)),
         ]))
     }

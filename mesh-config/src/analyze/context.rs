@@ -6,11 +6,12 @@ use std::{
     collections::{BTreeSet, HashMap},
 };
 
-use super::workload::{DEFAULT_INGRESS, INGRESS_LABEL, SYSTEM_NAMESPACE, Workloads};
+use super::workload::{DEFAULT_INGRESS, INGRESS_LABEL, SYSTEM_NAMESPACE, Workloads, has_workloads};
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers, is_visible},
-    model::{ConfigMap, Destination, MeshConfig, Object, Service, ServiceEntry, VirtualService},
+    model::{ConfigMap, Destination, IstioOperator, MeshConfig, Object, Service, ServiceEntry, VirtualService},
+    parse::parse_mesh_config,
     path::FieldPath,
     snapshot::Snapshot,
 };
@@ -46,6 +47,18 @@ const EXPORT_TO: &str = "networking.istio.io/exportTo";
 /// Ports of the gateway that is assumed when the configuration has none.
 pub(super) const INGRESS_PORTS: [u32; 4] = [80, 443, 31400, 15443];
 
+/// The settings of the mesh in a configuration: of the ConfigMap `istio`, else of a `MeshConfig`, else of an
+/// `IstioOperator`.
+pub(crate) fn mesh_settings(snapshot: &Snapshot) -> Option<MeshConfig> {
+    let installed = snapshot.find::<ConfigMap>(SYSTEM_NAMESPACE, "istio");
+    let text = installed.and_then(|found| found.spec.data.get("mesh"));
+    // The control plane itself would refuse it; that is its own finding to make.
+    let installed = text.and_then(|text| parse_mesh_config("mesh", text).ok());
+    let written = || snapshot.all::<MeshConfig>().next().map(|found| found.spec.clone());
+    let told = || snapshot.all::<IstioOperator>().find_map(|found| found.spec.mesh_config.clone());
+    installed.or_else(written).or_else(told)
+}
+
 /// What matters to the whole configuration at once.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Surroundings {
@@ -53,27 +66,25 @@ pub(super) struct Surroundings {
     pub(super) mesh: MeshConfig,
     /// Whether a workload of the gateway that Istio's samples use is there.
     has_ingress: bool,
+    /// Whether any workload is there.
+    has_workloads: bool,
 }
 
 impl Surroundings {
-    /// Those of a configuration, with the settings of the ConfigMap `istio`, else of a `MeshConfig`, if either is there.
+    /// Those of a configuration, with the settings that it has.
     pub(super) fn of(snapshot: &Snapshot) -> Self {
-        let installed = snapshot.find::<ConfigMap>(SYSTEM_NAMESPACE, "istio");
-        let text = installed.and_then(|found| found.spec.data.get("mesh"));
-        // The control plane itself would refuse it; that is its own finding to make.
-        let mesh = text.and_then(|text| crate::parse::parse_mesh_config("mesh", text).ok());
-        let written = || snapshot.all::<MeshConfig>().next().map(|found| found.spec.clone());
-        Self::in_mesh(snapshot, mesh.or_else(written).unwrap_or_default())
+        Self::in_mesh(snapshot, mesh_settings(snapshot).unwrap_or_default())
     }
 
     fn in_mesh(snapshot: &Snapshot, mesh: MeshConfig) -> Self {
         let (key, value) = INGRESS_LABEL;
-        Self { mesh, has_ingress: snapshot.with_label(key, value).next().is_some() }
+        let has_ingress = snapshot.with_label(key, value).next().is_some();
+        Self { mesh, has_ingress, has_workloads: has_workloads(snapshot) }
     }
 }
 
 impl<'a> AnalysisContext<'a> {
-    /// A configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.
+    /// A configuration. The settings of the mesh are those that it holds, if any.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot) -> Self {
         Self::made(snapshot, snapshot, Cow::Owned(Surroundings::of(snapshot)))
@@ -103,6 +114,11 @@ impl<'a> AnalysisContext<'a> {
     /// The workloads of the whole configuration.
     pub(super) fn workloads(&self) -> Workloads<'a> {
         Workloads::new(self.whole, self.surroundings.has_ingress)
+    }
+
+    /// Whether there are any in the whole configuration, beside the gateway that is assumed.
+    pub(super) fn has_workloads(&self) -> bool {
+        self.surroundings.has_workloads
     }
 
     fn hosts(&self) -> &Hosts {

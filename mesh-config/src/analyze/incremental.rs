@@ -63,7 +63,7 @@ pub struct AnalysisUpdate {
 type Pair<'a> = (Option<&'a Arc<Object>>, Option<&'a Arc<Object>>);
 
 impl IncrementalAnalysis {
-    /// Analyzers and an empty configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.
+    /// Analyzers and an empty configuration. The settings of the mesh are those that it holds, if any.
     #[must_use]
     pub fn new(analyzers: Analyzers) -> Self {
         let part = |analyzer: &Arc<dyn Analyzer>| Part {
@@ -153,7 +153,12 @@ impl Part {
         blocked: &mut BTreeMap<ObjectKey, usize>,
         update: &mut AnalysisUpdate,
     ) {
-        let touched = self.touched(later, changed);
+        let mut touched = self.touched(later, changed);
+        // Findings are about subjects; the others were only the way there.
+        touched.retain(|key| self.inputs.is_subject(key.kind));
+        if touched.is_empty() {
+            return;
+        }
         let shown = self.needed(later, &touched);
         update.visited += shown.len();
         let part = later.part(&shown);

@@ -37,7 +37,11 @@ impl Analyzer for SelectorReach {
     }
 
     fn inputs(&self) -> Inputs {
-        Inputs::each(SUBJECTS).reads(SUBJECTS, WORKLOADS, Link::All)
+        // Those of its namespace tell whether the namespace is judged; those of the whole mesh are found by label.
+        Inputs::each(SUBJECTS)
+            .only(|object| selector(object).is_some())
+            .looks_up(SUBJECTS, WORKLOADS, Link::Namespace)
+            .looks_up(SUBJECTS, WORKLOADS, Link::Selects)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
@@ -45,7 +49,7 @@ impl Analyzer for SelectorReach {
             let Some((field, labels)) = selector(object) else { continue };
             let everywhere = object.namespace() == root_namespace(context) && object.kind() != Kind::DestinationRule;
             let is_there = if everywhere {
-                !context.workloads().has_any() || context.workloads().selected(&labels).next().is_some()
+                !context.has_workloads() || context.workloads().selected(&labels).next().is_some()
             } else {
                 let mut own = context.workloads().in_namespace(object.namespace()).peekable();
                 own.peek().is_none() || own.any(|found| labels_match(&labels, found.labels))

@@ -80,18 +80,18 @@ impl<'a> Workloads<'a> {
         Box::new(all.filter(move |found| labels_match(selector, found.labels)))
     }
 
-    /// Whether there are any beside the gateway that is assumed.
-    pub(super) fn has_any(self) -> bool {
-        let mut objects = KINDS.into_iter().flat_map(|kind| self.snapshot.of_kind(kind));
-        objects.any(|object| workloads(object).next().is_some())
-    }
-
     /// Those of a namespace.
     pub(super) fn in_namespace(self, namespace: &str) -> impl Iterator<Item = Workload<'a>> {
         let objects = KINDS.into_iter().flat_map(move |kind| self.snapshot.in_namespace(kind, namespace));
         let assumed = self.assumed().filter(|assumed| assumed.namespace == namespace);
         objects.flat_map(workloads).chain(assumed)
     }
+}
+
+/// Whether a configuration has any workloads.
+pub(super) fn has_workloads(snapshot: &Snapshot) -> bool {
+    let mut objects = KINDS.into_iter().flat_map(|kind| snapshot.of_kind(kind));
+    objects.any(|object| workloads(object).next().is_some())
 }
 
 /// The workloads that an object stands for.

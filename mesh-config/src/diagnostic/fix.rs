@@ -102,6 +102,8 @@ impl Code {
                 "Let the DestinationRule use ISTIO_MUTUAL (or leave tls out), or let the PeerAuthentication accept plain text."
             }
             Self::KeyOfAnother => "Put the private key into the Secret that was made for the certificate.",
+            Self::InconsistentService => "Make the Services alike, or give them different names.",
+            Self::IngressBackend => "Correct the name or the port of the backend, or add the Service.",
             Self::HeldBack => "Correct the new version; it comes into force by itself.",
             Self::Shadowed => "Nothing, if that is meant; otherwise remove the object from one of the sources.",
             Self::NotCarriedOut => "Do not rely on that part of the object.",
@@ -113,6 +115,12 @@ impl Code {
     pub fn upstream_page(self) -> Option<String> {
         let number = self.as_str().strip_prefix("IST")?;
         Some(format!("https://istio.io/latest/docs/reference/config/analysis/ist{number}/"))
+    }
+
+    /// Where to read about this code: Istio's page, or this crate's own for its own codes.
+    #[must_use]
+    pub fn documentation(self) -> String {
+        self.upstream_page().unwrap_or_else(|| self.page())
     }
 
     /// The page about this code, by its place in the repository.

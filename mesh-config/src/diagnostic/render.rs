@@ -13,6 +13,7 @@ use super::{Diagnostic, Level};
 /// 12 |       route:
 ///    |       ^
 ///    = help: make them add up to 100
+///    = see: https://istio.io/latest/docs/reference/config/analysis/ist0106/
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextRenderer {
@@ -84,6 +85,7 @@ impl TextRenderer {
         if let Some(help) = &diagnostic.help {
             let _ = writeln!(out, "{pad} {dim}={off} help: {help}");
         }
+        let _ = writeln!(out, "{pad} {dim}={off} see: {}", diagnostic.code.documentation());
     }
 }
 
@@ -137,8 +139,8 @@ fn blank(c: char) -> &'static str {
     }
 }
 
-/// Writes findings as a JSON list of `{code, level, resource, message, file, line}`, with `column`, `path` and `help`
-/// where they are known.
+/// Writes findings as a JSON list of `{code, level, resource, message, file, line, documentation}`, with `column`, `path`
+/// and `help` where they are known.
 #[must_use]
 pub fn render_json(diagnostics: &[Diagnostic]) -> String {
     let mut out = serde_json::to_string_pretty(diagnostics).unwrap_or_else(|_| "[]".to_owned());
@@ -159,7 +161,10 @@ mod tests {
     #[test]
     fn shows_the_line_with_a_caret() {
         let text = TextRenderer::new().render(&[finding()], |_| Some("x\n  abc\n".into()));
-        assert_eq!(text, "error[IST0106]: too much\n --> a.yaml:2:3\n  |\n2 |   abc\n  |   ^\n  = help: take less\n\n");
+        assert_eq!(
+            text,
+            "error[IST0106]: too much\n --> a.yaml:2:3\n  |\n2 |   abc\n  |   ^\n  = help: take less\n  = see: https://istio.io/latest/docs/reference/config/analysis/ist0106/\n\n"
+        );
     }
 
     #[test]
@@ -190,6 +195,7 @@ mod tests {
         let expected = serde_json::json!([{
             "code": "IST0106", "level": "error", "resource": "", "message": "too much", "file": "a.yaml", "line": 2,
             "column": 3, "help": "take less",
+            "documentation": "https://istio.io/latest/docs/reference/config/analysis/ist0106/",
         }]);
         assert_eq!(value, expected);
     }

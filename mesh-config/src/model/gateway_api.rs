@@ -44,5 +44,5 @@ pub use self::{
         ParametersReference, ParentReference, PolicyTarget, SecretObjectReference,
     },
     reference_grant::{ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo},
-    session::{SessionCookie, SessionHeader, SessionPersistence},
+    session::{SessionCookie, SessionCookieConfig, SessionHeader, SessionPersistence},
 };

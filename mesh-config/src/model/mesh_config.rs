@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeStruct as _};
 use serde_json::Value;
 
 /// Settings of the whole mesh.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MeshConfig {
     /// The namespace whose policies apply to the whole mesh; `istio-system` by default.
     pub root_namespace: String,
@@ -19,8 +18,11 @@ pub struct MeshConfig {
     pub extension_providers: Vec<MeshExtensionProvider>,
     /// Providers of telemetry that names none.
     pub default_providers: DefaultProviders,
+    /// The class of the Ingresses that Istio carries out; `istio` by default.
+    pub ingress_class: String,
+    /// Which Ingresses Istio carries out.
+    pub ingress_controller_mode: IngressControllerMode,
     /// All settings, as written; `null` when these were not read.
-    #[serde(skip)]
     pub settings: Value,
 }
 
@@ -31,6 +33,8 @@ impl Default for MeshConfig {
             default_config: DefaultProxyConfig::default(),
             extension_providers: Vec::new(),
             default_providers: DefaultProviders::default(),
+            ingress_class: "istio".to_owned(),
+            ingress_controller_mode: IngressControllerMode::default(),
             settings: Value::Null,
         }
     }
@@ -49,9 +53,42 @@ impl<'de> Deserialize<'de> for MeshConfig {
             default_config: part(&settings, "defaultConfig", "default_config").unwrap_or_default(),
             extension_providers: part(&settings, "extensionProviders", "extension_providers").unwrap_or_default(),
             default_providers: part(&settings, "defaultProviders", "default_providers").unwrap_or_default(),
+            ingress_class: part(&settings, "ingressClass", "ingress_class").unwrap_or(read.ingress_class),
+            ingress_controller_mode: part(&settings, "ingressControllerMode", "ingress_controller_mode")
+                .unwrap_or_default(),
             settings,
         })
     }
+}
+
+impl Serialize for MeshConfig {
+    /// As written; what was not read, field by field.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !self.settings.is_null() {
+            return self.settings.serialize(serializer);
+        }
+        let mut fields = serializer.serialize_struct("MeshConfig", 6)?;
+        fields.serialize_field("rootNamespace", &self.root_namespace)?;
+        fields.serialize_field("defaultConfig", &self.default_config)?;
+        fields.serialize_field("extensionProviders", &self.extension_providers)?;
+        fields.serialize_field("defaultProviders", &self.default_providers)?;
+        fields.serialize_field("ingressClass", &self.ingress_class)?;
+        fields.serialize_field("ingressControllerMode", &self.ingress_controller_mode)?;
+        fields.end()
+    }
+}
+
+/// Which Ingresses Istio carries out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum IngressControllerMode {
+    /// None.
+    Off,
+    /// Those that name a class of Istio's, and those that name none.
+    Default,
+    /// Those that name a class of Istio's.
+    #[default]
+    Strict,
 }
 
 /// A field, under either of the names that the JSON form of protobuf has for it.

@@ -100,6 +100,21 @@ impl Collector<'_> {
             }
             Spec::Deployment(spec) => self.labels(&spec.spec.template.metadata.labels),
             Spec::WorkloadEntry(spec) => self.labels(&spec.labels),
+            Spec::Ingress(spec) => {
+                for host in spec.spec.rules.iter().map(|rule| rule.host.as_deref().unwrap_or("*")) {
+                    self.host(Facet::GatewayHost, host);
+                }
+                for service in spec.backends().filter_map(|(_, backend)| backend.service.as_ref()) {
+                    self.host(Facet::Destination, &service.name);
+                    self.names(Kind::Service, namespace, &service.name);
+                }
+                if let Some(class) = &spec.spec.ingress_class_name {
+                    self.names(Kind::IngressClass, "", class);
+                }
+                for secret in spec.spec.tls.iter().filter_map(|tls| tls.secret_name.as_ref()) {
+                    self.names(Kind::Secret, "*", secret);
+                }
+            }
             Spec::EndpointSlice(_) => {
                 if let Some(service) = self.object.meta.labels.get(SERVICE_NAME) {
                     self.names(Kind::Service, namespace, service);
@@ -117,6 +132,13 @@ impl Collector<'_> {
     fn policy_or_route(&mut self) {
         match &self.object.spec {
             Spec::Sidecar(spec) => self.selector(spec.workload_selector.as_ref().map(|selector| &selector.labels)),
+            Spec::EnvoyFilter(spec) => {
+                let labels = spec.spec.pointer("/workloadSelector/labels").and_then(|labels| labels.as_object());
+                let text =
+                    |(key, value): (&String, &serde_json::Value)| Some((key.clone(), value.as_str()?.to_owned()));
+                let labels: Option<BTreeMap<_, _>> = labels.map(|labels| labels.iter().filter_map(text).collect());
+                self.selector(labels.as_ref());
+            }
             Spec::PeerAuthentication(spec) => self.matching(spec.selector.as_ref()),
             Spec::ProxyConfig(spec) => self.matching(spec.selector.as_ref()),
             Spec::RequestAuthentication(spec) => {

@@ -8,9 +8,11 @@ use serde_json::Value;
 
 use super::{Findings, locality, mesh_networks, rules};
 use crate::{
-    model::{ConfigMap, Duration, LocalityLbSetting, MeshConfig, Object},
+    diagnostic::Diagnostic,
+    model::{ConfigMap, Duration, IstioOperator, LocalityLbSetting, MeshConfig, Object},
     parse::{parse_mesh_config, parse_mesh_networks},
     path::FieldPath,
+    suggest,
 };
 
 /// Checks a `MeshConfig`.
@@ -38,6 +40,52 @@ pub(super) fn validate_installed(object: &Object, spec: &ConfigMap, findings: &m
             Err(fault) => findings.error(path, fault),
         }
     }
+}
+
+/// What an `IstioOperator` may hold. Source: `istio/istio`, operator/pkg/apis/types.go, and the fields of older versions.
+const OPERATOR: [&str; 14] = [
+    "profile",
+    "installPackagePath",
+    "hub",
+    "tag",
+    "resourceSuffix",
+    "namespace",
+    "revision",
+    "compatibilityVersion",
+    "defaultRevision",
+    "meshConfig",
+    "components",
+    "addonComponents",
+    "values",
+    "unvalidatedValues",
+];
+
+/// Checks the settings of the mesh in what the installer is told.
+pub(super) fn validate_operator(_: &Object, spec: &IstioOperator, findings: &mut Findings<'_>) {
+    let root = FieldPath::spec();
+    for name in spec.spec.as_object().into_iter().flat_map(|fields| fields.keys()) {
+        if !OPERATOR.contains(&name.as_str()) {
+            findings.error(root.field(name), format_args!("unknown field {name:?}"));
+            if let Some(near) = suggest::nearest(name, OPERATOR) {
+                findings.help(format!("did you mean {near:?}?"));
+            }
+        }
+    }
+    let path = root.field("meshConfig");
+    match &spec.mesh_config {
+        Some(mesh) => settings(path, &mesh.settings, findings),
+        None if !field(&spec.spec, "meshConfig").is_null() => findings.error(path, "expected a mapping"),
+        None => {}
+    }
+}
+
+/// Checks the settings of a mesh in a file of their own, whose root they are.
+pub(crate) fn validate_file(object: &Object) -> Vec<Diagnostic> {
+    let mut findings = Findings::new(object);
+    if let Some(mesh) = object.spec_as::<MeshConfig>() {
+        settings(FieldPath::root(), &mesh.settings, &mut findings);
+    }
+    findings.into_diagnostics()
 }
 
 /// Checks the settings of a mesh, wherever they were written.

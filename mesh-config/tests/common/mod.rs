@@ -57,7 +57,7 @@ const EXPORTS: [&str; 4] = ["[]", "['*']", "['.']", "[other]"];
 
 /// Templates of all kinds that analyzers look at. `@h @H` are hosts, `@l @L` labels, `@m` marks of namespaces, `@g`
 /// gateways, `@e` exports, `@p` a port, `@v` a subset.
-pub(crate) const TEMPLATES: [(Kind, &str); 26] = [
+pub(crate) const TEMPLATES: [(Kind, &str); 32] = [
     (Kind::Namespace, "apiVersion: v1\nkind: Namespace\nmetadata: {name: @ns, labels: @m}\n"),
     (Kind::Node, "apiVersion: v1\nkind: Node\nmetadata: {name: @n, labels: {topology.kubernetes.io/zone: @v}}\n"),
     (
@@ -148,6 +148,30 @@ pub(crate) const TEMPLATES: [(Kind, &str); 26] = [
     (
         Kind::Telemetry,
         "apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: @n, namespace: @ns}\nspec: {accessLogging: [{}]}\n",
+    ),
+    (
+        Kind::PeerAuthentication,
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: @n, namespace: @ns}\nspec: {selector: {matchLabels: @l}, mtls: {mode: STRICT}}\n",
+    ),
+    (
+        Kind::EnvoyFilter,
+        "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: @n, namespace: @ns}\nspec: {workloadSelector: {labels: @l}, configPatches: [{applyTo: CLUSTER, patch: {operation: MERGE, value: {name: @v}}}]}\n",
+    ),
+    (
+        Kind::DestinationRule,
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: @n, namespace: @ns}\nspec: {host: @h, workloadSelector: {matchLabels: @l}, trafficPolicy: {tls: {mode: DISABLE}}}\n",
+    ),
+    (
+        Kind::Ingress,
+        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: @n, namespace: @ns}\nspec: {ingressClassName: s0, rules: [{host: @h, http: {paths: [{path: /, backend: {service: {name: s1, port: {number: @p}}}}]}}]}\n",
+    ),
+    (
+        Kind::IngressClass,
+        "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: @n}\nspec: {controller: istio.io/ingress-controller}\n",
+    ),
+    (
+        Kind::IstioOperator,
+        "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nmetadata: {name: @n, namespace: @ns}\nspec: {meshConfig: {rootNamespace: other, ingressControllerMode: DEFAULT}}\n",
     ),
     (
         Kind::KubeGateway,
