@@ -9,13 +9,16 @@ use crate::{
     snapshot::{Snapshot, Typed},
 };
 
+/// A Service of the cluster with this name.
+type Found<'a> = (&'a str, Typed<'a, Service>);
+
 /// Compares the Services of several clusters that make up one mesh, each with its name. A finding is about the Service of
 /// the first cluster that has it.
 ///
 /// Source: Istio's multi-cluster analyzer, which compares headlessness, type and ports.
 #[must_use]
 pub fn analyze_clusters(clusters: &[(&str, &Snapshot)]) -> Vec<Diagnostic> {
-    let mut services: BTreeMap<(&str, &str), Vec<(&str, Typed<'_, Service>)>> = BTreeMap::new();
+    let mut services: BTreeMap<(&str, &str), Vec<Found<'_>>> = BTreeMap::new();
     for (cluster, snapshot) in clusters {
         for service in snapshot.all::<Service>() {
             let key = (service.object.namespace(), service.object.name());
@@ -25,7 +28,7 @@ pub fn analyze_clusters(clusters: &[(&str, &Snapshot)]) -> Vec<Diagnostic> {
     services.into_values().filter_map(|found| compare(&found)).collect()
 }
 
-fn compare(found: &[(&str, Typed<'_, Service>)]) -> Option<Diagnostic> {
+fn compare(found: &[Found<'_>]) -> Option<Diagnostic> {
     let ((name, first), others) = found.split_first()?;
     let mut faults = BTreeSet::new();
     let mut differing = BTreeSet::new();

@@ -24,6 +24,7 @@ pub(crate) fn explain(args: ExplainArgs) -> anyhow::Result<u8> {
         (TextOrJson::Text, [code]) if args.code.is_some() => {
             println!("{code} {} ({})\n\n{}\n\nmessage: {}", code.name(), code.level(), code.doc(), code.template());
             println!("what to do: {}\npage: {}", code.fix(), code.page());
+            code.upstream_page().into_iter().for_each(|page| println!("Istio's page: {page}"));
         }
         (TextOrJson::Text, codes) => {
             codes.iter().for_each(|code| println!("{code:<8} {:<8} {}", code.level(), code.doc()));
@@ -41,5 +42,6 @@ fn row(code: Code) -> Value {
         "message": code.template(),
         "fix": code.fix(),
         "page": code.page(),
+        "documentation": code.documentation(),
     })
 }
