@@ -49,7 +49,7 @@ fn between_clusters(loaded: &LoadResult, others: &[(String, PathBuf)]) -> anyhow
     let snapshot = |loaded: &LoadResult| Snapshot::from_objects(loaded.all_objects().cloned());
     let mut clusters = vec![("PATH", snapshot(loaded))];
     for (name, path) in others {
-        clusters.push((name, snapshot(&load_path([path])?)));
+        clusters.push((name.as_str(), snapshot(&load_path([path])?)));
     }
     Ok(analyze_clusters(&clusters.iter().map(|(name, snapshot)| (*name, snapshot)).collect::<Vec<_>>()))
 }
