@@ -4,6 +4,8 @@ mod annotation_table;
 mod annotations;
 mod auto_image;
 mod claim_route;
+mod clock;
+mod clusters;
 mod conflicting_hosts;
 mod context;
 mod deployment_services;
@@ -12,36 +14,56 @@ mod destination_host;
 mod destination_subset;
 mod duplicate_subset;
 mod envoy_patch;
+mod expected_tries;
 mod external_control_plane;
 mod gateway_api_version;
 mod gateway_certificate;
 mod gateway_conflict;
 mod gateway_credential;
 mod gateway_port;
+mod gateway_protocol;
 mod gateway_reference;
+mod incremental;
+mod ingress_backend;
 mod ingress_subset;
 mod injection;
+mod inputs;
 mod key_fetch;
+mod mesh_networks;
+mod mutual_tls;
+mod policy_reach;
 mod policy_selector;
 mod policy_workload;
 mod port_name;
 mod proxy_image;
 mod reserved_user;
+mod route_cache;
+mod rule_owner;
+mod selector_reach;
 mod server_verification;
 mod service_entry_address;
 mod service_entry_protocol;
+mod shadowed_route;
 mod sidecar_selector;
 mod status_condition;
 mod subset_pods;
 mod telemetry_provider;
 mod telemetry_selector;
+mod waypoint_selector;
 mod webhook_overlap;
 mod weight_sum;
 mod workload;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
-pub use self::context::AnalysisContext;
+pub use self::{
+    clock::Clock,
+    clusters::analyze_clusters,
+    context::AnalysisContext,
+    incremental::{AnalysisUpdate, IncrementalAnalysis},
+    inputs::{Inputs, Link},
+};
+pub(crate) use self::{context::mesh_settings, inputs::Edge};
 use crate::{
     diagnostic::Diagnostic,
     model::{MeshConfig, ObjectKey},
@@ -52,11 +74,20 @@ use crate::{
 ///
 /// # Contract
 ///
-/// Called with the whole configuration after every change of it. It does not block and gives the same findings, in the
-/// same order, for the same configuration.
+/// Called with the whole configuration, or with the part of it that [`Analyzer::inputs`] says that some subjects depend
+/// on: the findings about these subjects are then the same as with the whole. It does not block and gives the same
+/// findings, in the same order, for the same configuration.
 pub trait Analyzer: fmt::Debug + Send + Sync {
     /// A short name, such as `virtualservice.destination`.
     fn name(&self) -> &'static str;
+
+    /// What it reads, so that a change has it look only at what the change can matter to. By default
+    /// [`Inputs::everything`], which is always right.
+    ///
+    /// With other inputs, each finding names an object of the subjects' kinds ([`Diagnostic::on`]).
+    fn inputs(&self) -> Inputs {
+        Inputs::everything()
+    }
 
     /// Whether its errors mean that the object they name does not work. The store then keeps the version before in
     /// force, if there is one. Default false.
@@ -88,9 +119,15 @@ impl Analyzers {
         Self::default()
     }
 
-    /// All analyzers of this crate.
+    /// All analyzers of this crate, with the system's clock.
     #[must_use]
     pub fn standard() -> Self {
+        Self::standard_with(Clock::system())
+    }
+
+    /// All analyzers of this crate, with another clock.
+    #[must_use]
+    pub fn standard_with(clock: Clock) -> Self {
         Self(Arc::new(vec![
             Arc::new(gateway_reference::GatewayReference),
             Arc::new(destination_host::DestinationHost),
@@ -109,7 +146,7 @@ impl Analyzers {
             Arc::new(envoy_patch::EnvoyPatch),
             Arc::new(external_control_plane::ExternalControlPlane),
             Arc::new(gateway_port::GatewayPort),
-            Arc::new(gateway_credential::GatewayCredential),
+            Arc::new(gateway_credential::GatewayCredential(clock)),
             Arc::new(gateway_conflict::GatewayConflict),
             Arc::new(gateway_certificate::GatewayCertificate),
             Arc::new(gateway_api_version::GatewayApiVersion),
@@ -127,6 +164,17 @@ impl Analyzers {
             Arc::new(claim_route::ClaimRoute),
             Arc::new(ingress_subset::IngressSubset),
             Arc::new(status_condition::StatusConditions),
+            Arc::new(mesh_networks::MeshNetworkRegistry),
+            Arc::new(waypoint_selector::WaypointSelector),
+            Arc::new(route_cache::RouteCache),
+            Arc::new(gateway_protocol::GatewayProtocol),
+            Arc::new(shadowed_route::ShadowedRoute),
+            Arc::new(expected_tries::ExpectedTries),
+            Arc::new(mutual_tls::MutualTlsPath),
+            Arc::new(policy_reach::PolicyReach),
+            Arc::new(selector_reach::SelectorReach),
+            Arc::new(rule_owner::RuleOwner),
+            Arc::new(ingress_backend::IngressBackends),
         ]))
     }
 
@@ -137,7 +185,13 @@ impl Analyzers {
         self
     }
 
-    /// Checks a configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.
+    /// Those whose errors mean that an object does not work.
+    #[must_use]
+    pub fn blocking(&self) -> Self {
+        Self(Arc::new(self.0.iter().filter(|analyzer| analyzer.is_blocking()).cloned().collect()))
+    }
+
+    /// Checks a configuration. The settings of the mesh are those that it holds, if any.
     #[must_use]
     pub fn analyze(&self, snapshot: &Snapshot) -> Analysis {
         self.run(&AnalysisContext::new(snapshot))

@@ -1,6 +1,7 @@
 //! Findings: what is wrong, where, and what to do.
 
 mod catalogue;
+mod fix;
 mod render;
 mod sarif;
 mod suppression;
@@ -63,7 +64,8 @@ impl FromStr for Level {
 
 /// One finding.
 ///
-/// As JSON: `{code, level, resource, message, file, line}`, and `column`, `path` and `help` where they are known.
+/// As JSON: `{code, level, resource, message, file, line, documentation}`, and `column`, `path` and `help` where they are
+/// known. `documentation` is an address, or the place of a page in the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {
@@ -172,6 +174,7 @@ impl Serialize for Diagnostic {
         if let Some(help) = &self.help {
             map.serialize_entry("help", help)?;
         }
+        map.serialize_entry("documentation", &self.code.documentation())?;
         map.end()
     }
 }

@@ -36,6 +36,7 @@
 //!   |
 //! 8 |   - timeout: 0.5ms
 //!   |              ^
+//!   = see: https://istio.io/latest/docs/reference/config/analysis/ist0106/
 //!
 //! error[IST0101]: referenced host not found: \"reviews\"
 //!   --> reviews.yaml:10:27 (VirtualService reviews, spec.http[0].route[0].destination.host)
@@ -43,6 +44,7 @@
 //! 10 |     - destination: {host: reviews}
 //!    |                           ^
 //!    = help: add a Service or ServiceEntry with this host, or correct the name
+//!    = see: https://istio.io/latest/docs/reference/config/analysis/ist0101/
 //!
 //! ");
 //! ```
@@ -73,14 +75,17 @@
 //!
 //! | trait | what for | ready-made |
 //! |---|---|---|
-//! | [`ConfigSource`] | where configuration comes from | [`DirectorySource`], [`MemorySource`] |
+//! | [`ConfigSource`] | where configuration comes from | [`DirectorySource`], [`MemorySource`], [`LayeredSource`]; `HttpSource` with feature `http` |
 //! | [`Validator`] | checks of one object | [`Validators::standard`] |
 //! | [`Analyzer`] | checks across objects | [`Analyzers::standard`] |
+//! | [`StatusSink`] | where reports about objects go | [`FileStatusSink`], [`MemoryStatusSink`] |
 //!
-//! Feature `test-util`: a conformance suite for sources (`source::conformance`).
+//! Feature `http`: `HttpSource`, which reads a URL. Feature `test-util`: a conformance suite for sources
+//! (`source::conformance`).
 
 mod analyze;
 mod cel;
+mod certificate;
 mod diagnostic;
 mod hosts;
 mod load;
@@ -88,35 +93,46 @@ pub mod model;
 mod parse;
 mod path;
 mod position;
+pub mod precedence;
 mod protocol;
 mod snapshot;
 pub mod source;
+mod status;
 mod store;
 mod suggest;
 mod validate;
 mod watch;
 
+#[cfg(feature = "http")]
+pub use self::source::{HttpOptions, HttpSource, InvalidUrl};
 pub use self::{
-    analyze::{Analysis, AnalysisContext, Analyzer, Analyzers},
+    analyze::{
+        Analysis, AnalysisContext, AnalysisUpdate, Analyzer, Analyzers, Clock, IncrementalAnalysis, Inputs, Link,
+        analyze_clusters,
+    },
     diagnostic::{
         Code, Diagnostic, InvalidSuppression, Level, SUPPRESS_ANNOTATION, Suppression, TextRenderer, UnknownLevel,
         render_json, render_sarif, sort_diagnostics, suppress, worst_level,
     },
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers, is_visible},
-    load::{LoadResult, analyze_all, analyze_all_in, load_path, load_str},
+    load::{LoadResult, LoadedMeshConfig, analyze_all, analyze_all_in, load_mesh_config, load_path, load_str},
     model::{Kind, MeshConfig, Object, ObjectKey, ObjectMeta},
     parse::{
-        MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_NODES, MAX_SCALAR_BYTES, Parsed, parse, parse_bytes,
-        parse_mesh_config,
+        MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_FILE_NODES, MAX_NODES, MAX_SCALAR_BYTES, Parsed, parse,
+        parse_bytes, parse_mesh_config,
     },
     path::FieldPath,
     position::{Position, PositionMap},
     snapshot::{Change, Snapshot, Typed, affected_hosts, changed_fields},
     source::{
-        ConfigSource, DirectoryOptions, DirectoryScanner, DirectorySource, Event, MemoryHandle, MemorySource,
-        ObjectChange, ScanError,
+        ConfigSource, DirectoryOptions, DirectoryScanner, DirectorySource, Event, HealthHandle, HealthRecorder,
+        LayeredSource, MemoryHandle, MemorySource, ObjectChange, ScanError, SourceHealth,
     },
-    store::{State, Store, StoreOptions},
+    status::{
+        FileStatusSink, MemoryStatusSink, ObjectReport, Quarantine, QuarantineReason, Quarantined, StatusError,
+        StatusSink, StatusWriter, Verdict,
+    },
+    store::{FindingList, State, Store, StoreOptions},
     validate::{Findings, Validator, Validators},
     watch::{follow, watch},
 };

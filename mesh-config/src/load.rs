@@ -7,13 +7,14 @@ use std::{
 };
 
 use crate::{
-    analyze::Analyzers,
-    diagnostic::{Diagnostic, sort_diagnostics},
-    model::{MeshConfig, Object, ObjectKey},
-    parse::{Parsed, parse_bytes},
+    analyze::{Analyzers, mesh_settings},
+    diagnostic::{Code, Diagnostic, sort_diagnostics},
+    model::{MeshConfig, Object, ObjectKey, SourceLocation},
+    parse::{Parsed, is_object, mesh_object, parse_bytes},
+    position::Position,
     snapshot::Snapshot,
     source::{ScanError, duplicate, list_files},
-    validate::Validators,
+    validate::{Validators, mesh_config::validate_file},
 };
 
 /// What some files hold.
@@ -95,6 +96,36 @@ impl LoadResult {
             self.faulty.push(object);
         }
     }
+}
+
+/// The settings of a mesh from a file, and what is wrong with them.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LoadedMeshConfig {
+    /// The settings.
+    pub mesh: MeshConfig,
+    /// The findings, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Reads and checks the settings of a mesh; `file` is its name in findings. The text holds the settings by themselves, or
+/// objects of which one is a `MeshConfig`, an `IstioOperator`, or the ConfigMap `istio`.
+///
+/// # Errors
+///
+/// The finding that says what cannot be read, or that no object holds settings of a mesh.
+pub fn load_mesh_config(file: &str, text: &str) -> Result<LoadedMeshConfig, Diagnostic> {
+    if !is_object(text) {
+        let object = mesh_object(file, text)?;
+        let mesh = object.spec_as().cloned().unwrap_or_default();
+        return Ok(LoadedMeshConfig { mesh, diagnostics: validate_file(&object) });
+    }
+    let loaded = load_str(file, text);
+    let snapshot = Snapshot::from_objects(loaded.all_objects().cloned());
+    let location = SourceLocation { file: file.into(), position: Position { line: 1, column: 1 } };
+    let missing = || Diagnostic::at(Code::NotAnObject, &location, &[&"no object in it holds settings of a mesh"]);
+    let mesh = mesh_settings(&snapshot).ok_or_else(missing)?;
+    Ok(LoadedMeshConfig { mesh, diagnostics: loaded.diagnostics })
 }
 
 /// Checks objects as [`analyze_all`] does, in a mesh with these settings.

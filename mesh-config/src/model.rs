@@ -15,9 +15,12 @@ pub(crate) mod gateway;
 pub mod gateway_api;
 pub(crate) mod http_match;
 pub(crate) mod http_policy;
+pub(crate) mod ingress;
+pub(crate) mod istio_operator;
 pub(crate) mod kind;
 pub(crate) mod load_balancer;
 pub(crate) mod mesh_config;
+pub(crate) mod mesh_networks;
 pub(crate) mod object;
 pub(crate) mod platform;
 pub(crate) mod proxy_config;
@@ -25,6 +28,7 @@ pub(crate) mod request_authentication;
 pub(crate) mod security;
 pub(crate) mod service_entry;
 pub(crate) mod sidecar;
+pub(crate) mod spec;
 pub(crate) mod status;
 pub(crate) mod string_match;
 pub(crate) mod telemetry;
@@ -55,13 +59,19 @@ pub use self::{
         CorsPolicy, FaultAbort, FaultDelay, HeaderOperations, Headers, HttpFaultInjection, HttpRetry,
         UnmatchedPreflights,
     },
+    ingress::{
+        Ingress, IngressBackend, IngressClass, IngressClassSpec, IngressPath, IngressPaths, IngressRule,
+        IngressService, IngressServicePort, IngressSpec, IngressTls,
+    },
+    istio_operator::IstioOperator,
     kind::{Kind, UnknownKind},
     load_balancer::{
         BackendUtilizationLb, ConsistentHashLb, CookieAttribute, HttpCookie, LoadBalancerSettings, LocalityDistribute,
         LocalityFailover, LocalityLbSetting, Maglev, RingHash, SimpleLb, WarmupConfiguration, ZoneAwareLbSetting,
     },
-    mesh_config::{DefaultProviders, DefaultProxyConfig, MeshConfig, MeshExtensionProvider},
-    object::{DEFAULT_NAMESPACE, KindSpec, Object, ObjectKey, ObjectMeta, SourceLocation, Spec},
+    mesh_config::{DefaultProviders, DefaultProxyConfig, IngressControllerMode, MeshConfig, MeshExtensionProvider},
+    mesh_networks::{MeshNetwork, MeshNetworks, NetworkEndpoints, NetworkGateway},
+    object::{DEFAULT_NAMESPACE, Object, ObjectKey, ObjectMeta, SourceLocation},
     platform::{
         ConfigMap, Container, ContainerEnv, ContainerPort, EndpointConditions, EndpointSlice, KubeServicePort,
         Namespace, Node, ObjectReference, Pod, PodIp, PodSpec, PodStatus, Secret, SecurityContext, Service,
@@ -78,7 +88,8 @@ pub use self::{
         CaptureMode, IstioEgressListener, IstioIngressListener, OutboundTrafficPolicy, OutboundTrafficPolicyMode,
         Sidecar,
     },
-    status::{HostAddress, ObjectStatus, StatusCondition},
+    spec::{KindSpec, Spec},
+    status::{HostAddress, ObjectStatus, ParentStatus, StatusCondition},
     string_match::StringMatch,
     telemetry::{
         AccessLogging, CustomTag, IstioMetric, LogFilter, MetricSelector, Metrics, MetricsOverride, ModeSelector,

@@ -1,10 +1,17 @@
 //! The whole configuration at one moment.
 
+mod facet;
 mod field_diff;
+mod index;
+mod link;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use self::field_diff::{affected_hosts, changed_fields};
+use self::index::Index;
 use crate::model::{Kind, KindSpec, Object, ObjectKey};
 
 type ByName = BTreeMap<Arc<str>, Arc<Object>>;
@@ -12,11 +19,13 @@ type ByNamespace = BTreeMap<Arc<str>, Arc<ByName>>;
 
 /// The whole configuration at one moment: immutable, indexed, cheap to clone.
 ///
-/// Objects are found by kind, by kind and namespace, and by key. A change copies only the namespace of the kind that it
-/// touches; everything else is shared with the snapshot before. Iteration is in the order of [`ObjectKey`].
+/// Objects are found by kind, by kind and namespace, by key, and by what is in them: hosts, labels, references. A change
+/// copies only the namespace of the kind that it touches, and a few small parts of the index; everything else is shared
+/// with the snapshot before. Iteration is in the order of [`ObjectKey`].
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     kinds: BTreeMap<Kind, Arc<ByNamespace>>,
+    index: Index,
     len: usize,
     version: u64,
 }
@@ -61,7 +70,7 @@ impl Change {
         self.added.iter().chain(&self.changed).chain(&self.removed)
     }
 
-    pub(crate) fn sort(&mut self) {
+    fn sort(&mut self) {
         self.added.sort();
         self.changed.sort();
         self.removed.sort();
@@ -72,11 +81,63 @@ impl Snapshot {
     /// A snapshot of some objects; of several with the same key the last counts.
     #[must_use]
     pub fn from_objects(objects: impl IntoIterator<Item = Arc<Object>>) -> Self {
+        let mut objects: Vec<_> = objects.into_iter().collect();
+        // In order, the index only ever appends.
+        objects.sort_by(|a, b| a.key().cmp(b.key()));
         let mut snapshot = Self::default();
         for object in objects {
             snapshot.insert(object);
         }
         snapshot
+    }
+
+    /// Some of its objects, with its index: what is looked up is found only if it is one of them.
+    pub(crate) fn part(&self, keys: &BTreeSet<ObjectKey>) -> Self {
+        let mut kinds: BTreeMap<Kind, BTreeMap<Arc<str>, ByName>> = BTreeMap::new();
+        let mut len = 0;
+        for object in keys.iter().filter_map(|key| self.object(key)) {
+            let ObjectKey { kind, namespace, name } = object.key();
+            let names = kinds.entry(*kind).or_default().entry(Arc::clone(namespace)).or_default();
+            names.insert(Arc::clone(name), Arc::clone(object));
+            len += 1;
+        }
+        let share = |kind: BTreeMap<Arc<str>, ByName>| {
+            Arc::new(kind.into_iter().map(|(namespace, names)| (namespace, Arc::new(names))).collect())
+        };
+        let kinds = kinds.into_iter().map(|(kind, names)| (kind, share(names))).collect();
+        Self { kinds, index: self.index.clone(), len, version: self.version }
+    }
+
+    /// Calls back with each object that is not the very same in both, as it is in `self` and in `later`. Shared parts
+    /// cost nothing.
+    pub(crate) fn compare<'a>(
+        &'a self,
+        later: &'a Self,
+        mut visit: impl FnMut(Option<&'a Arc<Object>>, Option<&'a Arc<Object>>),
+    ) {
+        for kind in Kind::all() {
+            let (old, new) = (self.kinds.get(&kind), later.kinds.get(&kind));
+            if same_part(old, new) {
+                continue;
+            }
+            let namespaces: BTreeSet<_> = [old, new].into_iter().flatten().flat_map(|kind| kind.keys()).collect();
+            for namespace in namespaces {
+                let names = |kind: Option<&'a Arc<ByNamespace>>| kind.and_then(|kind| kind.get(namespace));
+                let (old, new) = (names(old), names(new));
+                if same_part(old, new) {
+                    continue;
+                }
+                for (name, object) in new.into_iter().flat_map(|names| names.iter()) {
+                    match old.and_then(|old| old.get(name)) {
+                        Some(before) if Arc::ptr_eq(before, object) => {}
+                        before => visit(before, Some(object)),
+                    }
+                }
+                let still = |name: &Arc<str>| new.is_some_and(|new| new.contains_key(name));
+                let gone = old.into_iter().flat_map(|names| names.iter()).filter(|(name, _)| !still(name));
+                gone.for_each(|(_, object)| visit(Some(object), None));
+            }
+        }
     }
 
     /// Counts the changes since the store began; 0 for a snapshot made by hand.
@@ -143,23 +204,13 @@ impl Snapshot {
     #[must_use]
     pub fn diff(&self, later: &Self) -> Change {
         let mut change = Change::default();
-        for kind in Kind::all() {
-            let (old, new) = (self.kinds.get(&kind), later.kinds.get(&kind));
-            if let (Some(old), Some(new)) = (old, new)
-                && Arc::ptr_eq(old, new)
-            {
-                continue;
-            }
-            for object in later.of_kind(kind) {
-                match self.object(object.key()) {
-                    None => change.added.push(object.key().clone()),
-                    Some(before) if Arc::ptr_eq(before, object) || before.same_content(object) => {}
-                    Some(_) => change.changed.push(object.key().clone()),
-                }
-            }
-            let gone = self.of_kind(kind).filter(|object| later.object(object.key()).is_none());
-            change.removed.extend(gone.map(|object| object.key().clone()));
-        }
+        self.compare(later, |before, after| match (before, after) {
+            (None, Some(object)) => change.added.push(object.key().clone()),
+            (Some(object), None) => change.removed.push(object.key().clone()),
+            (Some(before), Some(after)) if !before.same_content(after) => change.changed.push(after.key().clone()),
+            _ => {}
+        });
+        change.sort();
         change
     }
 
@@ -171,20 +222,34 @@ impl Snapshot {
         let key = object.key();
         let kind = Arc::make_mut(self.kinds.entry(key.kind).or_default());
         let names = Arc::make_mut(kind.entry(Arc::clone(&key.namespace)).or_default());
-        if names.insert(Arc::clone(&key.name), object).is_none() {
-            self.len += 1;
+        let old = names.insert(Arc::clone(&key.name), Arc::clone(&object));
+        match old {
+            Some(old) => self.index.remove(&old),
+            None => self.len += 1,
         }
+        self.index.insert(&object);
     }
 
     pub(crate) fn remove(&mut self, key: &ObjectKey) {
         let Some(kind) = self.kinds.get_mut(&key.kind).map(Arc::make_mut) else { return };
         let Some(names) = kind.get_mut(&key.namespace).map(Arc::make_mut) else { return };
-        if names.remove(&key.name).is_some() {
-            self.len -= 1;
-        }
+        let old = names.remove(&key.name);
         if names.is_empty() {
             kind.remove(&key.namespace);
         }
+        if let Some(old) = old {
+            self.len -= 1;
+            self.index.remove(&old);
+        }
+    }
+}
+
+/// Whether two snapshots share a part, or both lack it.
+fn same_part<T>(old: Option<&Arc<T>>, new: Option<&Arc<T>>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        (None, None) => true,
+        _ => false,
     }
 }
 

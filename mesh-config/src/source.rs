@@ -3,19 +3,29 @@
 #[cfg(any(test, feature = "test-util"))]
 pub mod conformance;
 mod directory;
+mod health;
+#[cfg(feature = "http")]
+mod http;
+mod layered;
 mod memory;
 mod scan;
+mod walk;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
-pub(crate) use self::scan::{duplicate, list_files};
+#[cfg(feature = "http")]
+pub use self::http::{HttpOptions, HttpSource, InvalidUrl};
 pub use self::{
     directory::{DirectoryOptions, DirectorySource},
+    health::{HealthHandle, HealthRecorder, SourceHealth},
+    layered::LayeredSource,
     memory::{MemoryHandle, MemorySource},
-    scan::{DirectoryScanner, ScanError},
+    scan::DirectoryScanner,
+    walk::ScanError,
 };
+pub(crate) use self::{scan::duplicate, walk::list_files};
 use crate::{
     diagnostic::Diagnostic,
     model::{Object, ObjectKey},
@@ -34,6 +44,7 @@ use crate::{
 ///   again by itself.
 /// - `None` means that nothing will ever follow; what was told stays.
 /// - A source gives one key only once per event, and holds a bounded amount of undelivered changes.
+/// - Its [`SourceHealth`] is ready before the first snapshot is told; a failure is recorded before it is told.
 ///
 /// The module `source::conformance` (feature `test-util`) checks an implementation.
 #[async_trait]
@@ -42,6 +53,10 @@ pub trait ConfigSource: fmt::Debug + Send {
     ///
     /// Cancel safe: an event is either returned or told by the next call. Must not block the thread.
     async fn next(&mut self) -> Option<Event>;
+
+    /// How the source is, also later: whether it has told its whole set, when it was last read well, what went wrong
+    /// last. A source keeps one [`HealthRecorder`] and gives its handle.
+    fn health(&self) -> HealthHandle;
 }
 
 /// What a source tells.
@@ -86,5 +101,9 @@ pub enum ObjectChange {
 impl<S: ConfigSource + ?Sized> ConfigSource for Box<S> {
     async fn next(&mut self) -> Option<Event> {
         (**self).next().await
+    }
+
+    fn health(&self) -> HealthHandle {
+        (**self).health()
     }
 }

@@ -1,39 +1,24 @@
 //! The configuration in force: source events in, snapshots out.
 
+mod hold;
+mod ledger;
+mod options;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+use self::ledger::Ledger;
+pub use self::{ledger::FindingList, options::StoreOptions};
 use crate::{
-    analyze::Analyzers,
-    diagnostic::{Code, Diagnostic},
-    model::{Kind, Object, ObjectKey},
-    path::FieldPath,
+    analyze::{Analyzers, IncrementalAnalysis},
+    diagnostic::Diagnostic,
+    model::{Object, ObjectKey},
     snapshot::{Change, Snapshot},
     source::{Event, ObjectChange},
-    validate::Validators,
+    status::{Quarantine, QuarantineReason, Quarantined},
 };
-
-/// What a [`Store`] checks, and what it does about faults.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct StoreOptions {
-    /// The checks of single objects; all of this crate by default.
-    pub validators: Validators,
-    /// The checks across objects; all of this crate by default.
-    pub analyzers: Analyzers,
-    /// Whether a new version that does not fit the other objects (such as a route to a subset that does not exist) is
-    /// held back while its last good version stays in force; true by default. An object without a good version goes in
-    /// with its findings.
-    pub hold_back: bool,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self { validators: Validators::standard(), analyzers: Analyzers::standard(), hold_back: true }
-    }
-}
 
 /// The configuration in force.
 ///
@@ -44,8 +29,10 @@ impl Default for StoreOptions {
 ///   it does fit (see [`StoreOptions::hold_back`]);
 /// - an object that the source deletes is gone.
 ///
+/// A change is validated and analysed only as far as it reaches (see [`IncrementalAnalysis`]).
+///
 /// Synchronous and without input or output; [`watch`](crate::watch()) drives it from a source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Store {
     options: StoreOptions,
     /// The newest version of every object that is good by itself.
@@ -53,13 +40,21 @@ pub struct Store {
     /// What is in force.
     active: Snapshot,
     /// Findings of single objects, of their newest version.
-    by_object: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    by_object: BTreeMap<ObjectKey, Vec<Arc<Diagnostic>>>,
     /// Objects whose newest version was refused.
     refused: BTreeSet<ObjectKey>,
     /// Objects in force that do not fit the others in force.
     unfit: BTreeSet<ObjectKey>,
-    by_part: BTreeMap<Arc<str>, Vec<Diagnostic>>,
-    trouble: Vec<Diagnostic>,
+    by_part: BTreeMap<Arc<str>, Vec<Arc<Diagnostic>>>,
+    trouble: Vec<Arc<Diagnostic>>,
+    /// Findings about versions that are not in force.
+    held: Vec<Arc<Diagnostic>>,
+    /// All of the findings above, and those of the analysis.
+    ledger: Ledger,
+    /// Of what is wanted.
+    analysis: IncrementalAnalysis,
+    /// Of what is in force, by blocking analyzers, while that is not what is wanted.
+    fit: Option<IncrementalAnalysis>,
     version: u64,
     ready: bool,
 }
@@ -73,7 +68,9 @@ pub struct State {
     /// What the last change of the snapshot was. Who may have missed states compares snapshots ([`Snapshot::diff`]).
     pub change: Arc<Change>,
     /// Every finding at present, in order of file and position.
-    pub diagnostics: Arc<[Diagnostic]>,
+    pub diagnostics: FindingList,
+    /// The objects whose newest version is not in force, and why.
+    pub quarantine: Arc<Quarantine>,
     /// Whether the source has told its whole set.
     pub ready: bool,
     /// Whether the source can be read at present.
@@ -84,28 +81,43 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(options: StoreOptions) -> Self {
-        Self { options, ..Self::default() }
+        let analysis = analysis(&options, options.analyzers.clone());
+        Self {
+            options,
+            wanted: Snapshot::default(),
+            active: Snapshot::default(),
+            by_object: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            unfit: BTreeSet::new(),
+            by_part: BTreeMap::new(),
+            trouble: Vec::new(),
+            held: Vec::new(),
+            ledger: Ledger::default(),
+            analysis,
+            fit: None,
+            version: 0,
+            ready: false,
+        }
     }
 
     /// Takes an event and gives what is known after it.
     pub fn apply(&mut self, event: Event) -> State {
         let before = self.active.clone();
         match event {
-            Event::Failed(diagnostics) => self.trouble = diagnostics,
+            Event::Failed(diagnostics) => self.ledger.replace(&mut self.trouble, diagnostics),
             Event::Snapshot(changes) => {
-                self.trouble.clear();
+                self.ledger.replace(&mut self.trouble, []);
                 self.ready = true;
                 self.forget_absent(&changes);
                 self.take(changes);
             }
             Event::Changes(changes) => {
-                self.trouble.clear();
+                self.ledger.replace(&mut self.trouble, []);
                 self.take(changes);
             }
         }
-        let found = self.settle();
-        let mut change = before.diff(&self.active);
-        change.sort();
+        let quarantine = self.settle();
+        let change = before.diff(&self.active);
         if !change.is_empty() {
             self.version += 1;
         }
@@ -113,7 +125,8 @@ impl Store {
         State {
             snapshot: self.active.clone(),
             change: Arc::new(change),
-            diagnostics: found.into(),
+            diagnostics: self.ledger.list(),
+            quarantine: Arc::new(quarantine),
             ready: self.ready,
             source_failed: !self.trouble.is_empty(),
         }
@@ -134,7 +147,8 @@ impl Store {
         for key in gone {
             self.delete(&key);
         }
-        self.by_part.clear();
+        let parts = std::mem::take(&mut self.by_part);
+        parts.into_values().for_each(|mut found| self.ledger.replace(&mut found, []));
     }
 
     fn take(&mut self, changes: Vec<ObjectChange>) {
@@ -143,23 +157,40 @@ impl Store {
                 ObjectChange::Applied(object) => self.propose(object),
                 ObjectChange::Deleted(key) => self.delete(&key),
                 ObjectChange::Refused { key, diagnostics } => {
-                    self.refused.insert(key.clone());
-                    self.by_object.insert(key, diagnostics);
-                }
-                ObjectChange::Findings { part, diagnostics } if diagnostics.is_empty() => {
-                    self.by_part.remove(&part);
+                    self.refuse(&key);
+                    self.set_findings(&key, diagnostics);
                 }
                 ObjectChange::Findings { part, diagnostics } => {
-                    self.by_part.insert(part, diagnostics);
+                    let mut found = self.by_part.remove(&part).unwrap_or_default();
+                    self.ledger.replace(&mut found, diagnostics);
+                    if !found.is_empty() {
+                        self.by_part.insert(part, found);
+                    }
                 }
             }
         }
     }
 
+    fn set_findings(&mut self, key: &ObjectKey, diagnostics: Vec<Diagnostic>) {
+        let mut found = self.by_object.remove(key).unwrap_or_default();
+        self.ledger.replace(&mut found, diagnostics);
+        // One that is refused is known, whatever is found.
+        if !found.is_empty() || self.refused.contains(key) {
+            self.by_object.insert(key.clone(), found);
+        }
+    }
+
     fn delete(&mut self, key: &ObjectKey) {
         self.wanted.remove(key);
-        self.by_object.remove(key);
         self.refused.remove(key);
+        self.set_findings(key, Vec::new());
+    }
+
+    fn refuse(&mut self, key: &ObjectKey) {
+        self.refused.insert(key.clone());
+        if !self.options.keep_last_good {
+            self.wanted.remove(key);
+        }
     }
 
     /// Takes a new version if it is good by itself.
@@ -167,90 +198,38 @@ impl Store {
         let key = object.key().clone();
         let found = self.options.validators.validate(&object);
         if found.iter().any(Diagnostic::is_error) {
-            self.refused.insert(key.clone());
+            self.refuse(&key);
         } else {
             self.refused.remove(&key);
             self.wanted.insert(object);
         }
-        if found.is_empty() {
-            self.by_object.remove(&key);
-        } else {
-            self.by_object.insert(key, found);
-        }
+        self.set_findings(&key, found);
     }
 
-    /// Decides what is in force and gathers every finding.
-    fn settle(&mut self) -> Vec<Diagnostic> {
-        let analysis = self.options.analyzers.analyze(&self.wanted);
-        let mut held = Vec::new();
+    /// Decides what is in force and brings the findings up to date; gives what is not in force.
+    fn settle(&mut self) -> Quarantine {
+        let update = self.analysis.update(&self.wanted);
+        update.removed.iter().for_each(|finding| self.ledger.remove(finding));
+        update.added.into_iter().for_each(|finding| self.ledger.add(finding));
+        let mut quarantine = Quarantine::new();
         if self.options.hold_back {
-            self.hold_back(&analysis.blocked, &mut held);
+            self.hold_back(&mut quarantine);
         } else {
             self.active = self.wanted.clone();
         }
         for key in &self.refused {
-            if let Some(old) = self.active.object(key) {
-                held.push(held_back(old, "its new version is faulty"));
-            }
+            let refused = Quarantined::new(QuarantineReason::Refused, None, self.active.object(key).cloned());
+            quarantine.insert(key.clone(), refused);
         }
-        let mut found: Vec<_> = self.by_object.values().chain(self.by_part.values()).flatten().cloned().collect();
-        found.extend(self.trouble.iter().cloned().chain(analysis.diagnostics).chain(held));
-        crate::diagnostic::sort_diagnostics(&mut found);
-        found
-    }
-
-    /// Puts the wanted configuration in force, less what would not work: new versions that do not fit, and new versions
-    /// that take from others, which did not change, what they refer to. `blocked` are the misfits of what is wanted.
-    fn hold_back(&mut self, blocked: &BTreeSet<ObjectKey>, held: &mut Vec<Diagnostic>) {
-        let mut active = self.wanted.clone();
-        for key in blocked {
-            let (Some(old), Some(new)) = (self.active.object(key), self.wanted.object(key)) else { continue };
-            if !old.same_content(new) {
-                held.push(held_back(new, "its new version does not fit the other objects"));
-                active.insert(Arc::clone(old));
-            }
-        }
-        let mut unfit = if held.is_empty() { blocked.clone() } else { self.unfit_of(&active) };
-        for culprit in self.culprits(&active, &unfit) {
-            let mut trial = active.clone();
-            trial.insert(Arc::clone(&culprit));
-            let remaining = self.unfit_of(&trial);
-            if self.victims(&trial, &remaining) < self.victims(&active, &unfit) {
-                held.push(held_back(&culprit, "its new version lacks what other objects refer to"));
-                (active, unfit) = (trial, remaining);
-            }
-        }
-        (self.active, self.unfit) = (active, unfit);
-    }
-
-    fn unfit_of(&self, snapshot: &Snapshot) -> BTreeSet<ObjectKey> {
-        self.options.analyzers.analyze(snapshot).blocked
-    }
-
-    /// How many objects did work, did not change, and would not work any more.
-    fn victims(&self, active: &Snapshot, unfit: &BTreeSet<ObjectKey>) -> usize {
-        let is_victim = |key: &&ObjectKey| {
-            let versions = self.active.object(key).zip(active.object(key));
-            !self.unfit.contains(*key) && versions.is_some_and(|(old, new)| old.same_content(new))
-        };
-        unfit.iter().filter(is_victim).count()
-    }
-
-    /// The versions in force of changed objects that others refer to, when some of these would not work any more.
-    fn culprits(&self, active: &Snapshot, unfit: &BTreeSet<ObjectKey>) -> Vec<Arc<Object>> {
-        /// Trying out costs an analysis each; with more changes at once they are taken as they are.
-        const MOST: usize = 16;
-        if self.victims(active, unfit) == 0 {
-            return Vec::new();
-        }
-        let referred = [Kind::DestinationRule, Kind::Service, Kind::ServiceEntry];
-        let objects = referred.into_iter().flat_map(|kind| self.active.of_kind(kind));
-        let changed = objects.filter(|old| active.object(old.key()).is_some_and(|new| !old.same_content(new)));
-        let changed: Vec<_> = changed.cloned().collect();
-        if changed.len() > MOST { Vec::new() } else { changed }
+        let held: Vec<_> = quarantine.values().filter_map(Quarantined::diagnostic).collect();
+        self.ledger.replace(&mut self.held, held);
+        quarantine
     }
 }
 
-fn held_back(object: &Object, why: &str) -> Diagnostic {
-    Diagnostic::on(Code::HeldBack, object, FieldPath::root(), &[&object.key(), &why])
+fn analysis(options: &StoreOptions, analyzers: Analyzers) -> IncrementalAnalysis {
+    match &options.mesh {
+        Some(mesh) => IncrementalAnalysis::with_mesh(analyzers, mesh.clone()),
+        None => IncrementalAnalysis::new(analyzers),
+    }
 }

@@ -3,6 +3,7 @@
 mod authorization_policy;
 mod destination_rule;
 mod envoy_filter;
+mod envoy_filter_match;
 mod extension;
 mod gateway;
 mod gateway_api;
@@ -11,6 +12,9 @@ mod http_match;
 mod http_route;
 mod l4_route;
 mod load_balancer;
+mod locality;
+pub(crate) mod mesh_config;
+mod mesh_networks;
 mod peer_authentication;
 mod proxy_config;
 mod request_authentication;
@@ -136,6 +140,13 @@ impl Validators {
             Arc::new(SpecValidator(gateway_api::udp_route)),
             Arc::new(SpecValidator(gateway_api::reference_grant)),
             Arc::new(SpecValidator(gateway_api::backend_tls_policy)),
+            Arc::new(SpecValidator(gateway_api::x_backend)),
+            Arc::new(SpecValidator(gateway_api::x_backend_traffic_policy)),
+            Arc::new(SpecValidator(gateway_api::x_mesh)),
+            Arc::new(SpecValidator(mesh_config::validate)),
+            Arc::new(SpecValidator(mesh_config::validate_installed)),
+            Arc::new(SpecValidator(mesh_config::validate_operator)),
+            Arc::new(SpecValidator(mesh_networks::validate)),
         ]))
     }
 

@@ -1,48 +1,10 @@
 //! What each analyzer finds, and what it leaves alone: small configurations beside the findings that they give.
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
-use mesh_config::{MeshConfig, analyze_all, analyze_all_in, load_str, parse_mesh_config};
+mod cases;
 
-/// Findings of some codes, as `CODE Kind namespace/name path`, in order.
-fn found(text: &str, mesh: Option<&MeshConfig>, codes: &[&str]) -> Vec<String> {
-    let loaded = load_str("case.yaml", text);
-    let across = match mesh {
-        Some(mesh) => analyze_all_in(loaded.all_objects(), mesh),
-        None => analyze_all(loaded.all_objects()),
-    };
-    let all = loaded.diagnostics.iter().chain(&across).filter(|finding| codes.contains(&finding.code.as_str()));
-    let mut all: Vec<_> = all
-        .map(|finding| format!("{} {} {}", finding.code, finding.resource, finding.path).trim().to_owned())
-        .collect();
-    all.sort();
-    all
-}
-
-/// Checks that a configuration gives these findings of their codes and of `others`, and no more.
-fn check(text: &str, others: &[&str], expected: &[&str]) {
-    let mut codes: Vec<&str> = expected.iter().map(|row| &row[..7]).chain(others.iter().copied()).collect();
-    codes.dedup();
-    assert_eq!(found(text, None, &codes), expected, "{text}");
-}
-
-/// An object in one line of YAML.
-fn object(kind: &str, name: &str, rest: &str) -> String {
-    let group = match kind {
-        "Pod" | "Service" | "Namespace" | "Secret" | "ConfigMap" => "v1",
-        "Deployment" => "apps/v1",
-        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => "admissionregistration.k8s.io/v1",
-        "CustomResourceDefinition" => "apiextensions.k8s.io/v1",
-        "Telemetry" => "telemetry.istio.io/v1",
-        "EnvoyFilter" => "networking.istio.io/v1alpha3",
-        "RequestAuthentication" | "AuthorizationPolicy" => "security.istio.io/v1",
-        _ => "networking.istio.io/v1",
-    };
-    format!("---\napiVersion: {group}\nkind: {kind}\nmetadata: {{name: {name}}}\n{rest}\n")
-}
-
-fn labelled(kind: &str, name: &str, metadata: &str, rest: &str) -> String {
-    object(kind, name, rest).replace(&format!("{{name: {name}}}"), &format!("{{name: {name}, {metadata}}}"))
-}
+use cases::{check, found, labelled, object, pem};
+use mesh_config::parse_mesh_config;
 
 #[test]
 fn annotations() {
@@ -88,9 +50,8 @@ fn gateways() {
     check(&tls("g", 443), &codes, &[&format!("IST0101 Gateway g {credential}")]);
     let secret = |data: &str| labelled("Secret", "c", "namespace: istio-system", &format!("stringData: {{{data}}}"));
     check(&(tls("g", 443) + &secret("tls.crt: x, tls.key: y")), &codes, &[&format!("IST0161 Gateway g {credential}")]);
-    // The shortest DER sequences that PEM can carry.
-    let pem = "tls.crt: \"-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\", \
-               tls.key: \"-----BEGIN EC PRIVATE KEY-----\\nMAA=\\n-----END EC PRIVATE KEY-----\"";
+    let (certificate, key) = pem("21000101000000Z");
+    let pem = &format!("tls.crt: \"{certificate}\", tls.key: \"{key}\"");
     check(&(tls("g", 443) + &secret(pem)), &codes, &[]);
     check(
         &(tls("a", 443) + &tls("b", 15443) + &secret(pem)),
@@ -360,6 +321,9 @@ fn webhooks_and_definitions() {
     check(&definition("v1.5.0-rc.1"), &["IST0176"], &[]);
     let negative = labelled("Service", "s", "labels: {}", "status: {conditions: [{type: T, status: 'False'}]}");
     check(&negative, &[], &["IST0171 Service s status.conditions[0]"]);
+    let route = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\nspec: {}\n\
+                 status: {parents: [{conditions: [{type: Accepted, status: 'False'}]}]}\n";
+    check(route, &[], &["IST0171 HTTPRoute r status.parents[0].conditions[0]"]);
 }
 
 #[test]

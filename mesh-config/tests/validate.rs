@@ -67,10 +67,6 @@ fn destination_rule() {
             "spec.trafficPolicy.connectionPool.tcp.maxConnections",
         ),
         (
-            "{host: a, trafficPolicy: {loadBalancer: {consistentHash: {}}}}",
-            "spec.trafficPolicy.loadBalancer.consistentHash",
-        ),
-        (
             "{host: a, trafficPolicy: {loadBalancer: {simple: RANDOM, consistentHash: {useSourceIp: true}}}}",
             "spec.trafficPolicy.loadBalancer.consistentHash",
         ),

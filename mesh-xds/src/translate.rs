@@ -41,7 +41,7 @@ mod virtual_host;
 
 use std::sync::Arc;
 
-use mesh_config::{Snapshot, model::Object};
+use mesh_config::{Snapshot, model::Object, precedence::oldest_first};
 
 pub use node::{Interception, NodeError, NodeKind, ProxyNode};
 pub use options::{MeshOptions, OutboundPolicy};
@@ -81,7 +81,7 @@ impl Translator {
     pub fn prepare(&self, snapshot: &Snapshot, registry: &Registry) -> MeshContext {
         let mut gateways: Vec<_> =
             snapshot.all::<mesh_config::model::Gateway>().map(|g| Arc::clone(g.object)).collect();
-        gateways.sort_by_key(|gateway| age(gateway));
+        gateways.sort_by(|one, other| oldest_first(one, other));
         MeshContext {
             options: Arc::clone(&self.options),
             snapshot: snapshot.clone(),
@@ -122,15 +122,9 @@ impl MeshContext {
     }
 }
 
-/// Sorts objects from the oldest to the youngest; those of unknown age last, by name.
-fn age(object: &Object) -> (bool, String, mesh_config::ObjectKey) {
-    let created = object.meta.creation_timestamp.clone().unwrap_or_default();
-    (created.is_empty(), created, object.key().clone())
-}
-
-/// As [`age`], for services.
-fn service_age(service: &Service) -> (bool, String, crate::discovery::ServiceKey) {
-    (service.created.is_empty(), service.created.clone(), service.key.clone())
+/// Sorts services as [`oldest_first`] sorts objects.
+fn service_age(service: &Service) -> (&str, &str, &crate::discovery::ServiceKey) {
+    (&service.created, &service.name, &service.key)
 }
 
 /// Path of an object in Istio's form, by which a route or cluster in a dump is traced to it.

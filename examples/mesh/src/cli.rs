@@ -288,6 +288,9 @@ pub(crate) struct AnalyzeArgs {
     /// File with the settings of the mesh (MeshConfig); those of the ConfigMap `istio` by default.
     #[arg(long)]
     pub(crate) mesh_config: Option<PathBuf>,
+    /// Another cluster of the mesh, whose Services are compared with those of PATH. May be repeated.
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    pub(crate) cluster: Vec<(String, PathBuf)>,
     /// Findings to leave out, `CODE=OBJECT`, with `*` for any text: "IST0118=Service dev/*". May be repeated.
     #[arg(long, value_name = "CODE=OBJECT")]
     pub(crate) suppress: Vec<mesh_config::Suppression>,
@@ -469,6 +472,12 @@ pub(crate) enum ProxyConfigKind {
     Listeners,
     /// Routes.
     Routes,
+}
+
+/// `NAME=PATH`.
+fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected NAME=PATH")?;
+    Ok((name.to_owned(), path.into()))
 }
 
 /// `500ms`, `30s`, `2m`, `24h`; several parts may follow each other.

@@ -131,6 +131,38 @@ fn analyze_reads_the_settings_of_the_mesh() {
     let metadata = "{ISTIO_META_DNS_CAPTURE: 'true', ISTIO_META_DNS_AUTO_ALLOCATE: 'true'}";
     fs::write(settings, format!("defaultConfig: {{proxyMetadata: {metadata}}}\n")).unwrap();
     assert_eq!(analyze(), Some(0));
+    // The settings are checked as well.
+    fs::write(settings, format!("connectTimeout: 5h\ndefaultConfig: {{proxyMetadata: {metadata}}}\n")).unwrap();
+    let out = mesh(&["analyze", "--output", "json", "--mesh-config", settings, file]);
+    assert_eq!(code(&out), Some(1));
+    let rows: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(
+        (&rows[0]["code"], &rows[0]["line"], &rows[0]["path"]),
+        (&"IST0106".into(), &1.into(), &"connectTimeout".into())
+    );
+    assert_eq!(rows[0]["documentation"], "https://istio.io/latest/docs/reference/config/analysis/ist0106/");
+}
+
+#[test]
+fn analyze_compares_the_services_of_clusters() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, port: u16| {
+        let file = folder.path().join(name);
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: a, namespace: b}}\nspec: {{ports: [{{name: http, port: {port}}}]}}\n"
+        );
+        fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (here, same, other) = (write("here.yaml", 80), write("same.yaml", 80), write("other.yaml", 81));
+    let run = |cluster: &str| {
+        mesh(&["analyze", "--output", "json", "--fail-on", "warning", "--cluster", &format!("west={cluster}"), &here])
+    };
+    assert_eq!(code(&run(&same)), Some(0));
+    let out = run(&other);
+    assert_eq!(code(&out), Some(1));
+    let rows: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!((&rows[0]["code"], &rows[0]["resource"]), (&"IST0170".into(), &"Service b/a".into()));
 }
 
 #[test]

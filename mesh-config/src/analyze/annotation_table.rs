@@ -127,7 +127,23 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|entry| entry.name)
 }
 
+/// Annotations that are past their alpha phase, and the one that tells analysis itself what to leave out.
+const MATURE: [&str; 7] = [
+    "ambient.istio.io/redirection",
+    "galley.istio.io/analyze-suppress",
+    "gateway.istio.io/controller-version",
+    "istio.io/rev",
+    "kubernetes.io/ingress.class",
+    "proxy.istio.io/config",
+    "sidecar.istio.io/inject",
+];
+
 impl Annotation {
+    /// Whether the annotation belongs to a feature in its alpha phase.
+    pub(super) fn is_alpha(&self) -> bool {
+        !MATURE.contains(&self.name)
+    }
+
     /// Why a value is not of the annotation's form.
     pub(super) fn fault(&self, value: &str) -> Option<String> {
         let ports =

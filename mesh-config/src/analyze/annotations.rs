@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{AnalysisContext, Analyzer, annotation_table, workload::INJECT};
+use super::{AnalysisContext, Analyzer, Inputs, annotation_table, workload::INJECT};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Kind, Object},
+    model::{Kind, Object, Pod},
     path::FieldPath,
     suggest,
 };
@@ -21,6 +21,10 @@ const KINDS: [Kind; 4] = [Kind::Namespace, Kind::Service, Kind::Pod, Kind::Deplo
 impl Analyzer for Annotations {
     fn name(&self) -> &'static str {
         "annotations"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each(KINDS)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
@@ -55,6 +59,9 @@ fn annotation(object: &Arc<Object>, name: &str, value: &str, findings: &mut Vec<
         let instead = if name == INJECT { ": use the label of the same name" } else { "" };
         findings.push(Diagnostic::on(Code::DeprecatedAnnotation, object, path, &[&name, &instead]));
     }
+    if known.is_alpha() && !is_set_by_mesh(object, name) {
+        findings.push(Diagnostic::on(Code::AlphaAnnotation, object, path, &[&name]));
+    }
     if known.kinds.contains(&"Any") {
         return;
     }
@@ -63,4 +70,19 @@ fn annotation(object: &Arc<Object>, name: &str, value: &str, findings: &mut Vec<
     } else if let Some(fault) = known.fault(value) {
         findings.push(Diagnostic::on(Code::InvalidAnnotation, object, path, &[&name, &fault]));
     }
+}
+
+/// Annotations that the injector sets when traffic is redirected by a plugin of the network, not by an init container.
+const SET_BY_INJECTION: [&str; 4] = [
+    "sidecar.istio.io/interceptionMode",
+    "traffic.sidecar.istio.io/includeInboundPorts",
+    "traffic.sidecar.istio.io/excludeInboundPorts",
+    "traffic.sidecar.istio.io/includeOutboundIPRanges",
+];
+
+/// Whether an annotation was set by the control plane rather than by the user.
+fn is_set_by_mesh(object: &Object, name: &str) -> bool {
+    let redirects = |pod: &Pod| pod.spec.init_containers.iter().any(|one| one.name == "istio-init");
+    name == "sidecar.istio.io/status"
+        || (SET_BY_INJECTION.contains(&name) && object.spec_as::<Pod>().is_some_and(|pod| !redirects(pod)))
 }

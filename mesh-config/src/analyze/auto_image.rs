@@ -1,9 +1,9 @@
 //! Proxies with the image `auto`, which a webhook is to replace (IST0146, IST0147).
 
-use super::{AnalysisContext, Analyzer, workload::PROXY_CONTAINER};
+use super::{AnalysisContext, Analyzer, Inputs, Link, workload::PROXY_CONTAINER};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Deployment, KubeLabelSelector, MutatingWebhookConfiguration, Namespace, Pod, PodSpec},
+    model::{Deployment, Kind, KubeLabelSelector, MutatingWebhookConfiguration, Namespace, Pod, PodSpec},
     path::FieldPath,
 };
 
@@ -14,6 +14,12 @@ pub(super) struct AutoImage;
 impl Analyzer for AutoImage {
     fn name(&self) -> &'static str {
         "pod.auto-image"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Pod, Kind::Deployment])
+            .reads([Kind::Deployment], [Kind::MutatingWebhookConfiguration], Link::All)
+            .reads([Kind::Deployment], [Kind::Namespace], Link::Namespace)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers},
-    model::{Object, VirtualService},
+    model::{Kind, Object, VirtualService},
     path::FieldPath,
 };
 
@@ -32,6 +32,10 @@ type ByScope<'a> = BTreeMap<String, BTreeMap<String, Mentions<'a>>>;
 impl Analyzer for ConflictingHosts {
     fn name(&self) -> &'static str {
         "virtualservice.conflicting-hosts"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::VirtualService]).reads([Kind::VirtualService], [Kind::VirtualService], Link::Host)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -6,24 +6,30 @@ use std::{
     collections::{BTreeSet, HashMap},
 };
 
-use super::workload::{DEFAULT_INGRESS, SYSTEM_NAMESPACE, Workloads};
+use super::workload::{DEFAULT_INGRESS, INGRESS_LABEL, SYSTEM_NAMESPACE, Workloads, has_workloads};
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers, is_visible},
-    model::{ConfigMap, Destination, MeshConfig, Object, Service, ServiceEntry, VirtualService},
+    model::{ConfigMap, Destination, IstioOperator, MeshConfig, Object, Service, ServiceEntry, VirtualService},
+    parse::parse_mesh_config,
     path::FieldPath,
     snapshot::Snapshot,
 };
 
-/// The configuration with the indexes that several analyzers need.
+/// The configuration, or a part of it, with the indexes that several analyzers need.
 #[derive(Debug)]
 pub struct AnalysisContext<'a> {
     snapshot: &'a Snapshot,
-    mesh: Cow<'a, MeshConfig>,
-    workloads: OnceCell<Workloads<'a>>,
-    /// Services by their full host name, those with exact names.
+    surroundings: Cow<'a, Surroundings>,
+    whole: &'a Snapshot,
+    hosts: OnceCell<Hosts>,
+}
+
+/// Services by their full host name.
+#[derive(Debug, Default)]
+struct Hosts {
     exact: HashMap<String, Vec<HostEntry>>,
-    /// Services whose host is a wildcard.
+    /// Those whose host is a wildcard.
     wildcard: Vec<(String, HostEntry)>,
 }
 
@@ -41,26 +47,119 @@ const EXPORT_TO: &str = "networking.istio.io/exportTo";
 /// Ports of the gateway that is assumed when the configuration has none.
 pub(super) const INGRESS_PORTS: [u32; 4] = [80, 443, 31400, 15443];
 
+/// The settings of the mesh in a configuration: of the ConfigMap `istio`, else of a `MeshConfig`, else of an
+/// `IstioOperator`.
+pub(crate) fn mesh_settings(snapshot: &Snapshot) -> Option<MeshConfig> {
+    let installed = snapshot.find::<ConfigMap>(SYSTEM_NAMESPACE, "istio");
+    let text = installed.and_then(|found| found.spec.data.get("mesh"));
+    // The control plane itself would refuse it; that is its own finding to make.
+    let installed = text.and_then(|text| parse_mesh_config("mesh", text).ok());
+    let written = || snapshot.all::<MeshConfig>().next().map(|found| found.spec.clone());
+    let told = || snapshot.all::<IstioOperator>().find_map(|found| found.spec.mesh_config.clone());
+    installed.or_else(written).or_else(told)
+}
+
+/// What matters to the whole configuration at once.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Surroundings {
+    /// The settings of the mesh.
+    pub(super) mesh: MeshConfig,
+    /// Whether a workload of the gateway that Istio's samples use is there.
+    has_ingress: bool,
+    /// Whether any workload is there.
+    has_workloads: bool,
+}
+
+impl Surroundings {
+    /// Those of a configuration, with the settings that it has.
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        Self::in_mesh(snapshot, mesh_settings(snapshot).unwrap_or_default())
+    }
+
+    fn in_mesh(snapshot: &Snapshot, mesh: MeshConfig) -> Self {
+        let (key, value) = INGRESS_LABEL;
+        let has_ingress = snapshot.with_label(key, value).next().is_some();
+        Self { mesh, has_ingress, has_workloads: has_workloads(snapshot) }
+    }
+}
+
 impl<'a> AnalysisContext<'a> {
-    /// Indexes a configuration. The settings of the mesh are those of the ConfigMap `istio`, if it is there.
+    /// A configuration. The settings of the mesh are those that it holds, if any.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        let installed = snapshot.find::<ConfigMap>(SYSTEM_NAMESPACE, "istio");
-        let text = installed.and_then(|found| found.spec.data.get("mesh"));
-        // The control plane itself would refuse it; that is its own finding to make.
-        let mesh = text.and_then(|text| crate::parse::parse_mesh_config("mesh", text).ok());
-        Self::indexed(snapshot, Cow::Owned(mesh.unwrap_or_default()))
+        Self::made(snapshot, snapshot, Cow::Owned(Surroundings::of(snapshot)))
     }
 
-    /// Indexes a configuration in a mesh with these settings.
+    /// A configuration in a mesh with these settings.
     #[must_use]
-    pub fn with_mesh(snapshot: &'a Snapshot, mesh: &'a MeshConfig) -> Self {
-        Self::indexed(snapshot, Cow::Borrowed(mesh))
+    pub fn with_mesh(snapshot: &'a Snapshot, mesh: &MeshConfig) -> Self {
+        Self::made(snapshot, snapshot, Cow::Owned(Surroundings::in_mesh(snapshot, mesh.clone())))
     }
 
-    fn indexed(snapshot: &'a Snapshot, mesh: Cow<'a, MeshConfig>) -> Self {
-        let (exact, wildcard) = (HashMap::new(), Vec::new());
-        let mut context = Self { snapshot, mesh, workloads: OnceCell::new(), exact, wildcard };
+    /// A configuration, or a part of one, in the surroundings of the whole.
+    pub(super) fn within(snapshot: &'a Snapshot, whole: &'a Snapshot, surroundings: &'a Surroundings) -> Self {
+        Self::made(snapshot, whole, Cow::Borrowed(surroundings))
+    }
+
+    fn made(snapshot: &'a Snapshot, whole: &'a Snapshot, surroundings: Cow<'a, Surroundings>) -> Self {
+        Self { snapshot, whole, surroundings, hosts: OnceCell::new() }
+    }
+
+    /// The settings of the mesh.
+    #[must_use]
+    pub fn mesh(&self) -> &MeshConfig {
+        &self.surroundings.mesh
+    }
+
+    /// The workloads of the whole configuration.
+    pub(super) fn workloads(&self) -> Workloads<'a> {
+        Workloads::new(self.whole, self.surroundings.has_ingress)
+    }
+
+    /// Whether there are any in the whole configuration, beside the gateway that is assumed.
+    pub(super) fn has_workloads(&self) -> bool {
+        self.surroundings.has_workloads
+    }
+
+    fn hosts(&self) -> &Hosts {
+        self.hosts.get_or_init(|| Hosts::of(self.snapshot))
+    }
+
+    /// Whether a host, which may be a wildcard, is that of a service or covers one.
+    pub(super) fn is_known_host(&self, host: &str, viewer: &str) -> bool {
+        !self.services(host, viewer).is_empty()
+            || (host.starts_with('*')
+                && (self.hosts().exact.keys().any(|known| host_covers(host, known))
+                    || self.hosts().wildcard.iter().any(|(known, _)| host_covers(host, known))))
+    }
+
+    /// The whole configuration, for what [`Inputs::looks_up`](super::Inputs::looks_up) names.
+    #[must_use]
+    pub fn whole(&self) -> &'a Snapshot {
+        self.whole
+    }
+
+    /// The configuration, or as much of it as is shown.
+    #[must_use]
+    pub fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
+    }
+
+    /// Services with this full host name that are seen from a namespace; those with the exact name if there are any.
+    pub(super) fn services(&self, host: &str, viewer: &str) -> Vec<&HostEntry> {
+        let visible = |entry: &&HostEntry| is_visible(&entry.export_to, &entry.namespace, viewer);
+        let exact: Vec<_> = self.hosts().exact.get(host).into_iter().flatten().filter(visible).collect();
+        if !exact.is_empty() {
+            return exact;
+        }
+        let covering = self.hosts().wildcard.iter().filter(|(pattern, _)| host_covers(pattern, host));
+        covering.map(|(_, entry)| entry).filter(visible).collect()
+    }
+}
+
+impl Hosts {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut hosts = Self::default();
         for service in snapshot.all::<Service>() {
             let exported = service.object.meta.annotations.get(EXPORT_TO);
             let entry = HostEntry {
@@ -71,7 +170,7 @@ impl<'a> AnalysisContext<'a> {
                 ports: service.spec.spec.ports.iter().map(|port| u32::from(port.port)).collect(),
             };
             let host = full_host(service.object.name(), service.object.namespace(), DEFAULT_CLUSTER_DOMAIN);
-            context.exact.entry(host).or_default().push(entry);
+            hosts.exact.entry(host).or_default().push(entry);
         }
         for service in snapshot.all::<ServiceEntry>() {
             for host in &service.spec.hosts {
@@ -81,54 +180,18 @@ impl<'a> AnalysisContext<'a> {
                     ports: service.spec.ports.iter().map(|port| port.number).collect(),
                 };
                 if host.starts_with('*') {
-                    context.wildcard.push((host.clone(), entry));
+                    hosts.wildcard.push((host.clone(), entry));
                 } else {
-                    context.exact.entry(host.clone()).or_default().push(entry);
+                    hosts.exact.entry(host.clone()).or_default().push(entry);
                 }
             }
         }
         let ingress = full_host(DEFAULT_INGRESS, SYSTEM_NAMESPACE, DEFAULT_CLUSTER_DOMAIN);
-        context.exact.entry(ingress).or_insert_with(|| {
+        hosts.exact.entry(ingress).or_insert_with(|| {
             let namespace = SYSTEM_NAMESPACE.to_owned();
             vec![HostEntry { namespace, export_to: Vec::new(), ports: INGRESS_PORTS.into() }]
         });
-        context
-    }
-
-    /// The settings of the mesh.
-    #[must_use]
-    pub fn mesh(&self) -> &MeshConfig {
-        &self.mesh
-    }
-
-    /// The workloads of the configuration.
-    pub(super) fn workloads(&self) -> &Workloads<'a> {
-        self.workloads.get_or_init(|| Workloads::new(self.snapshot))
-    }
-
-    /// Whether a host, which may be a wildcard, is that of a service or covers one.
-    pub(super) fn is_known_host(&self, host: &str, viewer: &str) -> bool {
-        !self.services(host, viewer).is_empty()
-            || (host.starts_with('*')
-                && (self.exact.keys().any(|known| host_covers(host, known))
-                    || self.wildcard.iter().any(|(known, _)| host_covers(host, known))))
-    }
-
-    /// The configuration.
-    #[must_use]
-    pub fn snapshot(&self) -> &'a Snapshot {
-        self.snapshot
-    }
-
-    /// Services with this full host name that are seen from a namespace; those with the exact name if there are any.
-    pub(super) fn services(&self, host: &str, viewer: &str) -> Vec<&HostEntry> {
-        let visible = |entry: &&HostEntry| is_visible(&entry.export_to, &entry.namespace, viewer);
-        let exact: Vec<_> = self.exact.get(host).into_iter().flatten().filter(visible).collect();
-        if !exact.is_empty() {
-            return exact;
-        }
-        let covering = self.wildcard.iter().filter(|(pattern, _)| host_covers(pattern, host));
-        covering.map(|(_, entry)| entry).filter(visible).collect()
+        hosts
     }
 }
 
@@ -165,6 +228,11 @@ pub(super) fn destinations(spec: &VirtualService, mut visit: impl FnMut(FieldPat
             }
         }
     }
+}
+
+/// The namespace whose policies are for the whole mesh.
+pub(super) fn root_namespace<'a>(context: &'a AnalysisContext<'_>) -> &'a str {
+    &context.mesh().root_namespace
 }
 
 /// The finding that something an object refers to is not there.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     workload::{has_proxy, is_injected},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Deployment, DeploymentSpec, Object, Service, labels_match},
+    model::{Deployment, DeploymentSpec, Kind, Object, Service, labels_match},
     path::FieldPath,
     snapshot::{Snapshot, Typed},
 };
@@ -23,6 +23,14 @@ const WAYPOINT: (&str, &str) = ("gateway.istio.io/managed", "istio.io-mesh-contr
 impl Analyzer for DeploymentServices {
     fn name(&self) -> &'static str {
         "deployment.services"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Deployment]).reads([Kind::Deployment], [Kind::Namespace], Link::Namespace).reads(
+            [Kind::Deployment],
+            [Kind::Service],
+            Link::SelectedBy,
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,9 +1,9 @@
 //! Fields and definitions that go away or are gone (IST0002).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{CustomResourceDefinition, Sidecar, VirtualService},
+    model::{CustomResourceDefinition, Kind, Sidecar, VirtualService},
     path::FieldPath,
 };
 
@@ -22,6 +22,10 @@ const GONE: [&str; 4] = [
 impl Analyzer for Deprecation {
     fn name(&self) -> &'static str {
         "deprecation"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::VirtualService, Kind::Sidecar, Kind::CustomResourceDefinition])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,13 +1,13 @@
 //! Routes to services that do not exist, or whose port is not clear (IST0101, IST0112).
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     context::{destinations, not_found},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host},
-    model::{Destination, Object, VirtualService},
+    model::{Destination, Kind, Object, VirtualService},
     path::FieldPath,
     suggest,
 };
@@ -21,14 +21,27 @@ impl Analyzer for DestinationHost {
         "virtualservice.destination-host"
     }
 
+    fn inputs(&self) -> Inputs {
+        // Services of the namespace are proposed when a name is misspelt.
+        Inputs::each([Kind::VirtualService])
+            .reads([Kind::VirtualService], [Kind::Service, Kind::ServiceEntry], Link::Destination)
+            .reads([Kind::VirtualService], [Kind::Service], Link::Namespace)
+    }
+
     fn is_blocking(&self) -> bool {
         true
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
         for service in context.snapshot().all::<VirtualService>() {
+            let own = service.object.namespace();
+            let mut viewers: Vec<&str> =
+                service.spec.export_to.iter().map(|to| if to == "." { own } else { to.as_str() }).collect();
+            if viewers.is_empty() || viewers.contains(&"*") {
+                viewers.push(own);
+            }
             destinations(service.spec, |path, destination| {
-                findings.extend(check(context, service.object, path, destination));
+                findings.extend(check(context, service.object, &viewers, path, destination));
             });
         }
     }
@@ -37,11 +50,14 @@ impl Analyzer for DestinationHost {
 fn check(
     context: &AnalysisContext<'_>,
     object: &Object,
+    viewers: &[&str],
     path: FieldPath<'_>,
     destination: &Destination,
 ) -> Option<Diagnostic> {
     let host = full_host(&destination.host, object.namespace(), DEFAULT_CLUSTER_DOMAIN);
-    let services = context.services(&host, object.namespace());
+    // The rules of the object count in the namespaces that it is exported to.
+    let seen = viewers.iter().map(|viewer| context.services(&host, viewer)).find(|services| !services.is_empty());
+    let services = seen.unwrap_or_default();
     if services.is_empty() {
         let finding = not_found(object, path.field("host"), "host", &destination.host);
         return Some(finding.with_help(missing_host_help(context, object, destination)));

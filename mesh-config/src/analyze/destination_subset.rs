@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     context::{destinations, not_found},
 };
 use crate::{
     diagnostic::Diagnostic,
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers},
-    model::{DestinationRule, VirtualService},
+    model::{DestinationRule, Kind, VirtualService},
     suggest,
 };
 
@@ -20,6 +20,10 @@ pub(super) struct DestinationSubset;
 impl Analyzer for DestinationSubset {
     fn name(&self) -> &'static str {
         "virtualservice.destination-subset"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::VirtualService]).reads([Kind::VirtualService], [Kind::DestinationRule], Link::Destination)
     }
 
     fn is_blocking(&self) -> bool {

@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host},
-    model::{DestinationRule, Object},
+    model::{DestinationRule, Kind, Object},
     path::FieldPath,
 };
 
@@ -17,6 +17,10 @@ pub(super) struct DuplicateSubset;
 impl Analyzer for DuplicateSubset {
     fn name(&self) -> &'static str {
         "destinationrule.duplicate-subset"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::DestinationRule]).reads([Kind::DestinationRule], [Kind::DestinationRule], Link::Host)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

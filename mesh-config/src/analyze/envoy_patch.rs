@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{EnvoyFilter, Object},
+    model::{EnvoyFilter, Kind, Object},
     path::FieldPath,
 };
 
@@ -16,6 +16,10 @@ pub(super) struct EnvoyPatch;
 impl Analyzer for EnvoyPatch {
     fn name(&self) -> &'static str {
         "envoyfilter.patch"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::EnvoyFilter]).reads([Kind::EnvoyFilter], [Kind::EnvoyFilter], Link::All)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

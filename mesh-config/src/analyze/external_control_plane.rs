@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{MutatingWebhookConfiguration, Object, ValidatingWebhookConfiguration, Webhook},
+    model::{Kind, MutatingWebhookConfiguration, Object, ValidatingWebhookConfiguration, Webhook},
     path::FieldPath,
 };
 
@@ -16,6 +16,10 @@ pub(super) struct ExternalControlPlane;
 impl Analyzer for ExternalControlPlane {
     fn name(&self) -> &'static str {
         "webhook.external-control-plane"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::ValidatingWebhookConfiguration, Kind::MutatingWebhookConfiguration])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

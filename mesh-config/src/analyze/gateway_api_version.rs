@@ -1,9 +1,9 @@
 //! Definitions of the Gateway API that are too old (IST0176).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::CustomResourceDefinition,
+    model::{CustomResourceDefinition, Kind},
     path::FieldPath,
 };
 
@@ -23,6 +23,10 @@ const LEAST: [(&str, [u64; 3]); 3] = [
 impl Analyzer for GatewayApiVersion {
     fn name(&self) -> &'static str {
         "gatewayapi.version"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::CustomResourceDefinition])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,9 +1,9 @@
 //! Gateways that serve the same certificate (IST0138).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Gateway, ServerTlsSettings, labels_match},
+    model::{Gateway, Kind, ServerTlsSettings, labels_match},
     path::FieldPath,
 };
 
@@ -15,6 +15,11 @@ pub(super) struct GatewayCertificate;
 impl Analyzer for GatewayCertificate {
     fn name(&self) -> &'static str {
         "gateway.certificate"
+    }
+
+    fn inputs(&self) -> Inputs {
+        let gateways = [Kind::Gateway];
+        Inputs::each(gateways).reads(gateways, gateways, Link::SameNames)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,21 +1,35 @@
-//! Gateways whose certificates do not exist (IST0101) or cannot be used (IST0161).
+//! Gateways whose certificates do not exist (IST0101), cannot be used (IST0161),
+//! have the private key of another certificate (MESH0113) or end soon (MESH0103).
 
-use base64::Engine as _;
+use std::time::{Duration, SystemTime};
 
-use super::{AnalysisContext, Analyzer, context::not_found};
+use super::{AnalysisContext, Analyzer, Clock, Inputs, Link, context::not_found, inputs::WORKLOADS};
 use crate::{
+    certificate::{Certificate, PrivateKey},
     diagnostic::{Code, Diagnostic},
-    model::{Gateway, Secret},
+    model::{Gateway, Kind, Secret},
     path::FieldPath,
 };
 
 /// Looks for the Secrets that Gateways name, in the namespace of their workloads.
 #[derive(Debug)]
-pub(super) struct GatewayCredential;
+pub(super) struct GatewayCredential(pub(super) Clock);
+
+/// How long before its end a certificate is reported.
+const NOTICE: Duration = Duration::from_secs(30 * 86_400);
 
 impl Analyzer for GatewayCredential {
     fn name(&self) -> &'static str {
         "gateway.credential"
+    }
+
+    fn inputs(&self) -> Inputs {
+        let gateways = [Kind::Gateway];
+        Inputs::each(gateways).looks_up(gateways, WORKLOADS, Link::Selects).looks_up(
+            gateways,
+            [Kind::Secret],
+            Link::Names,
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
@@ -31,51 +45,67 @@ impl Analyzer for GatewayCredential {
                 let at = servers.index(index);
                 let at = at.field("tls");
                 let at = at.field("credentialName");
-                match context.snapshot().find::<Secret>(namespace, name.trim_start_matches("kubernetes://")) {
+                match context.whole().find::<Secret>(namespace, name.trim_start_matches("kubernetes://")) {
                     None => {
                         let finding = not_found(gateway.object, at, "credentialName", name);
                         findings.push(finding.with_help(format!("the Secret must be in namespace {namespace:?}")));
                     }
-                    Some(secret) if !holds_certificate(secret.spec) => {
-                        let args: [&dyn std::fmt::Display; 2] = [&name, &namespace];
-                        findings.push(Diagnostic::on(Code::InvalidGatewayCredential, gateway.object, at, &args));
+                    Some(secret) => {
+                        let names = format!("{namespace}/{}", secret.object.name());
+                        match state(secret.spec, self.0.now()) {
+                            State::Good => {}
+                            State::Bad(why) => {
+                                let args: [&dyn std::fmt::Display; 2] = [&names, &why];
+                                findings.push(Diagnostic::on(
+                                    Code::InvalidGatewayCredential,
+                                    gateway.object,
+                                    at,
+                                    &args,
+                                ));
+                            }
+                            State::KeyOfAnother => {
+                                findings.push(Diagnostic::on(Code::KeyOfAnother, gateway.object, at, &[&names]));
+                            }
+                            State::Ending(days) => {
+                                let args: [&dyn std::fmt::Display; 2] = [&names, &days];
+                                findings.push(Diagnostic::on(Code::CertificateEnding, gateway.object, at, &args));
+                            }
+                        }
                     }
-                    Some(_) => {}
                 }
             }
         }
     }
 }
 
-/// Whether a Secret holds a certificate and a private key, under the names of either form.
-fn holds_certificate(secret: &Secret) -> bool {
-    let pem = |keys: [&str; 2], label: &str| {
+/// What is to be said of a Secret.
+enum State {
+    Good,
+    Bad(&'static str),
+    /// The private key is not that of the certificate.
+    KeyOfAnother,
+    /// The certificate ends in so many days.
+    Ending(u64),
+}
+
+/// Looks at the certificate and the private key of a Secret, under the names of either form.
+fn state(secret: &Secret, now: SystemTime) -> State {
+    let text = |keys: [&str; 2]| {
         let value = keys.iter().find_map(|key| secret.value(key));
-        value.and_then(|value| String::from_utf8(value).ok()).is_some_and(|text| is_pem(&text, label))
+        value.and_then(|value| String::from_utf8(value).ok())
     };
-    pem(["tls.crt", "cert"], "CERTIFICATE") && pem(["tls.key", "key"], "PRIVATE KEY")
-}
-
-/// Whether a text has a PEM block of a label whose content is one whole DER structure.
-fn is_pem(text: &str, label: &str) -> bool {
-    let Some((_, rest)) = text.split_once("-----BEGIN ") else { return false };
-    let Some((found, rest)) = rest.split_once("-----") else { return false };
-    let Some((body, _)) = rest.split_once("-----END ") else { return false };
-    let compact: String = body.split_whitespace().collect();
-    let Ok(der) = base64::engine::general_purpose::STANDARD.decode(compact) else { return false };
-    found.ends_with(label) && is_sequence(&der)
-}
-
-/// Whether bytes are one DER sequence from the first to the last.
-fn is_sequence(der: &[u8]) -> bool {
-    let [0x30, length, rest @ ..] = der else { return false };
-    if *length < 0x80 {
-        return rest.len() == usize::from(*length);
+    let certificate = text(["tls.crt", "cert"]).and_then(|text| Certificate::from_pem(&text));
+    let key = text(["tls.key", "key"]).and_then(|text| PrivateKey::from_pem(&text));
+    let (Some(certificate), Some(key)) = (certificate, key) else {
+        return State::Bad("it holds no certificate with its private key, in tls.crt and tls.key");
+    };
+    if now < certificate.not_before {
+        return State::Bad("the certificate does not hold yet");
     }
-    let count = usize::from(*length & 0x7f);
-    if count > 4 || rest.len() < count {
-        return false;
+    match certificate.not_after.duration_since(now) {
+        Err(_) => State::Bad("the certificate has ended"),
+        Ok(_) if certificate.belongs_to(&key) == Some(false) => State::KeyOfAnother,
+        Ok(left) if left < NOTICE => State::Ending(left.as_secs() / 86_400),
+        Ok(_) => State::Good,
     }
-    let size = rest[..count].iter().fold(0_usize, |size, byte| (size << 8) | usize::from(*byte));
-    rest.len() - count == size
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     context::{INGRESS_PORTS, not_found},
-    workload::{DEFAULT_INGRESS, Workload, print_selector},
+    inputs::WORKLOADS,
+    workload::{DEFAULT_INGRESS, SYSTEM_NAMESPACE, Workload, print_selector},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Gateway, Service, labels_match},
+    model::{Gateway, Kind, Service, labels_match},
     path::FieldPath,
     snapshot::Snapshot,
 };
@@ -23,6 +24,15 @@ impl Analyzer for GatewayPort {
         "gateway.port"
     }
 
+    fn inputs(&self) -> Inputs {
+        let gateways = [Kind::Gateway];
+        Inputs::each(gateways)
+            .looks_up(gateways, WORKLOADS, Link::Selects)
+            .looks_up(WORKLOADS, [Kind::Service], Link::SelectedBy)
+            // Those of the gateway that is assumed.
+            .looks_up(gateways, [Kind::Service], Link::In(SYSTEM_NAMESPACE))
+    }
+
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
         let root = FieldPath::spec();
         for gateway in context.snapshot().all::<Gateway>() {
@@ -34,7 +44,7 @@ impl Analyzer for GatewayPort {
                 continue;
             }
             let ports: BTreeSet<u32> =
-                workloads.iter().flat_map(|workload| service_ports(context.snapshot(), workload)).collect();
+                workloads.iter().flat_map(|workload| service_ports(context.whole(), workload)).collect();
             let servers = root.field("servers");
             for (index, server) in gateway.spec.servers.iter().enumerate() {
                 let Some(port) = server.port.as_ref().filter(|port| !ports.contains(&port.number)) else { continue };

@@ -1,9 +1,9 @@
 //! Subsets that are set for sidecars and have no effect at a gateway (IST0140).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::VirtualService,
+    model::{Kind, VirtualService},
     path::FieldPath,
 };
 
@@ -14,6 +14,10 @@ pub(super) struct IngressSubset;
 impl Analyzer for IngressSubset {
     fn name(&self) -> &'static str {
         "virtualservice.ingress-subset"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::VirtualService]).reads([Kind::VirtualService], [Kind::VirtualService], Link::Destination)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

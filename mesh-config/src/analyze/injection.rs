@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     workload::{DATAPLANE_MODE, INJECT, INJECTION, REVISION, SYSTEM_NAMESPACE, has_proxy, is_system_namespace},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{ConfigMap, Namespace, Object, Pod},
+    model::{ConfigMap, Kind, Namespace, Object, Pod},
     path::FieldPath,
     snapshot::Snapshot,
 };
@@ -22,6 +22,14 @@ pub(super) struct Injection;
 impl Analyzer for Injection {
     fn name(&self) -> &'static str {
         "namespace.injection"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Namespace, Kind::Pod]).reads([Kind::Pod], [Kind::Namespace], Link::Namespace).reads(
+            [Kind::Namespace],
+            [Kind::ConfigMap],
+            Link::Named("istio-sidecar-injector"),
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,9 +1,9 @@
 //! A control plane that may be made to fetch keys from any address (IST0175).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Deployment, Kind},
+    model::{Deployment, Kind, Object},
     path::FieldPath,
 };
 
@@ -20,6 +20,14 @@ impl Analyzer for KeyFetch {
         "requestauthentication.key-fetch"
     }
 
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Deployment]).only(is_control_plane).reads(
+            [Kind::Deployment],
+            [Kind::RequestAuthentication],
+            Link::All,
+        )
+    }
+
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
         let snapshot = context.snapshot();
         let policies: Vec<_> = snapshot.of_kind(Kind::RequestAuthentication).collect();
@@ -33,7 +41,7 @@ impl Analyzer for KeyFetch {
             names.push_str(", ...");
         }
         for deployment in snapshot.all::<Deployment>() {
-            let control_plane = deployment.object.meta.labels.get("app").is_some_and(|app| app == "istiod");
+            let control_plane = is_control_plane(deployment.object);
             let mut variables = deployment.spec.spec.template.spec.containers.iter().flat_map(|one| &one.env);
             let restricted = variables
                 .any(|one| one.name == RESTRICTION && one.value.as_deref().is_some_and(|value| !value.is_empty()));
@@ -43,4 +51,8 @@ impl Analyzer for KeyFetch {
             }
         }
     }
+}
+
+fn is_control_plane(deployment: &Object) -> bool {
+    deployment.meta.labels.get("app").is_some_and(|app| app == "istiod")
 }

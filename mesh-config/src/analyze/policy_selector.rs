@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
     model::{
@@ -15,12 +15,19 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct PolicySelector;
 
+/// The kinds of policies whose selectors are looked at.
+const KINDS: [Kind; 4] = [Kind::RequestAuthentication, Kind::AuthorizationPolicy, Kind::Telemetry, Kind::WasmPlugin];
+
 /// The label that the pods of a Kubernetes Gateway carry.
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
 
 impl Analyzer for PolicySelector {
     fn name(&self) -> &'static str {
         "policy.selector"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each(KINDS).reads(KINDS, [Kind::Pod], Link::Selects)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

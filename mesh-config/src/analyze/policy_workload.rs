@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     context::not_found,
     workload::{has_proxy, is_ambient_pod, is_injected, print_selector},
 };
@@ -21,6 +21,16 @@ pub(super) struct PolicyWorkload;
 impl Analyzer for PolicyWorkload {
     fn name(&self) -> &'static str {
         "authorizationpolicy.workload"
+    }
+
+    fn inputs(&self) -> Inputs {
+        let policies = [Kind::AuthorizationPolicy];
+        let members = [Kind::Pod, Kind::Deployment];
+        Inputs::each(policies)
+            .reads(policies, members, Link::Selects)
+            .reads(policies, members, Link::Namespace)
+            .reads(members, [Kind::Namespace], Link::Namespace)
+            .reads(policies, [Kind::Namespace], Link::Names)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,12 +1,12 @@
 //! Ports of Services whose names do not tell the protocol (IST0118, IST0150).
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs,
     workload::{is_control_plane, is_system_namespace},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::Service,
+    model::{Kind, Service},
     path::FieldPath,
     protocol,
 };
@@ -18,6 +18,10 @@ pub(super) struct PortName;
 impl Analyzer for PortName {
     fn name(&self) -> &'static str {
         "service.port-name"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Service])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

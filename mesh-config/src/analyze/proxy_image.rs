@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     workload::{INJECTION, PROXY_CONTAINER, REVISION},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{ConfigMap, Namespace, Pod},
+    model::{ConfigMap, Kind, Namespace, Pod},
     path::FieldPath,
 };
 
@@ -24,6 +24,14 @@ const OWN_IMAGE: &str = "sidecar.istio.io/proxyImage";
 impl Analyzer for ProxyImage {
     fn name(&self) -> &'static str {
         "pod.proxy-image"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Namespace]).reads([Kind::Namespace], [Kind::Pod], Link::Namespace).reads(
+            [Kind::Namespace],
+            [Kind::ConfigMap],
+            Link::Named(INJECTOR),
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -1,12 +1,12 @@
 //! Containers that run as the user of the sidecar (IST0144).
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs,
     workload::{PROXY_CONTAINER, is_control_plane},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Deployment, Object, Pod, PodSpec, SecurityContext},
+    model::{Deployment, Kind, Object, Pod, PodSpec, SecurityContext},
     path::FieldPath,
 };
 
@@ -19,6 +19,10 @@ const PROXY_USER: i64 = 1337;
 impl Analyzer for ReservedUser {
     fn name(&self) -> &'static str {
         "pod.reserved-user"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Pod, Kind::Deployment])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

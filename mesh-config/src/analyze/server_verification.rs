@@ -1,9 +1,9 @@
 //! TLS towards servers whose certificate is not verified against authorities of one's own (IST0128, IST0129).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{ClientTlsMode, ClientTlsSettings, DestinationRule},
+    model::{ClientTlsMode, ClientTlsSettings, DestinationRule, Kind},
     path::FieldPath,
 };
 
@@ -14,6 +14,10 @@ pub(super) struct ServerVerification;
 impl Analyzer for ServerVerification {
     fn name(&self) -> &'static str {
         "destinationrule.server-verification"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::DestinationRule])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

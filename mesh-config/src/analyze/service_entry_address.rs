@@ -1,9 +1,9 @@
 //! ServiceEntries with TCP ports and no address (IST0134).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::ServiceEntry,
+    model::{Kind, ServiceEntry},
     path::FieldPath,
 };
 
@@ -18,6 +18,10 @@ const ALLOCATE: &str = "ISTIO_META_DNS_AUTO_ALLOCATE";
 impl Analyzer for ServiceEntryAddress {
     fn name(&self) -> &'static str {
         "serviceentry.address"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::ServiceEntry])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs, Link};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Object, ServiceEntry},
+    model::{Kind, Object, ServiceEntry},
     path::FieldPath,
 };
 
@@ -25,6 +25,10 @@ type Claims<'a> = Vec<(String, &'a Arc<Object>)>;
 impl Analyzer for ServiceEntryProtocol {
     fn name(&self) -> &'static str {
         "serviceentry.protocol"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::ServiceEntry]).reads([Kind::ServiceEntry], [Kind::ServiceEntry], Link::Host)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

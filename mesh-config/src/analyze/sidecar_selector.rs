@@ -6,13 +6,14 @@ use std::{
 };
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     context::not_found,
+    inputs::WORKLOADS,
     workload::{is_ambient_namespace, is_ambient_pod, print_selector},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Namespace, Object, ObjectKey, Sidecar, labels_match},
+    model::{Kind, Namespace, Object, ObjectKey, Sidecar, labels_match},
     path::FieldPath,
 };
 
@@ -23,6 +24,14 @@ pub(super) struct SidecarSelector;
 impl Analyzer for SidecarSelector {
     fn name(&self) -> &'static str {
         "sidecar.selector"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Sidecar]).looks_up([Kind::Sidecar], WORKLOADS, Link::Namespace).reads(
+            [Kind::Sidecar],
+            [Kind::Sidecar, Kind::Namespace],
+            Link::Namespace,
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

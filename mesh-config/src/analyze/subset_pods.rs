@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{AnalysisContext, Analyzer, workload::Workload};
+use super::{AnalysisContext, Analyzer, Inputs, Link, inputs::WORKLOADS, workload::Workload};
 use crate::{
     diagnostic::{Code, Diagnostic},
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host},
-    model::{DestinationRule, EndpointSlice, Node, Object, Pod, Service, ServiceEntry},
+    model::{DestinationRule, EndpointSlice, Kind, Node, Object, Pod, Service, ServiceEntry, labels_match},
     path::FieldPath,
     snapshot::{Snapshot, Typed},
 };
@@ -28,6 +28,15 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 impl Analyzer for SubsetPods {
     fn name(&self) -> &'static str {
         "destinationrule.subset-pods"
+    }
+
+    fn inputs(&self) -> Inputs {
+        let services = [Kind::Service, Kind::ServiceEntry];
+        Inputs::each([Kind::DestinationRule])
+            .reads([Kind::DestinationRule], services, Link::Host)
+            .reads([Kind::Service], [Kind::EndpointSlice], Link::NamedBy)
+            .looks_up(services, WORKLOADS, Link::Selects)
+            .looks_up([Kind::Pod], [Kind::Node], Link::Names)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
@@ -90,7 +99,7 @@ fn subsets(
     selector: &BTreeMap<String, String>,
     findings: &mut Vec<Diagnostic>,
 ) {
-    let snapshot = context.snapshot();
+    let whole = context.whole();
     let root = FieldPath::spec();
     let path = root.field("subsets");
     for (index, subset) in rule.spec.subsets.iter().enumerate() {
@@ -100,7 +109,9 @@ fn subsets(
             .chain(&subset.labels)
             .map(|(key, value)| (key.clone(), value.clone()))
             .partition(|(key, _)| is_of_node(key));
-        if !context.workloads().selected(&wanted).any(|found| node_fits(snapshot, &found, &by_node)) {
+        // A label of the subset cannot make up for one that the service asks for.
+        let mut of_service = context.workloads().selected(&wanted).filter(|found| labels_match(selector, found.labels));
+        if !of_service.any(|found| node_fits(whole, &found, &by_node)) {
             let at = path.index(index);
             let finding = Diagnostic::on(Code::SubsetWithoutPods, rule.object, at.field("name"), &[&subset.name]);
             findings.push(finding.with_help("correct the labels, or remove the subset"));
@@ -120,7 +131,8 @@ fn node_fits(snapshot: &Snapshot, workload: &Workload<'_>, wanted: &BTreeMap<Str
         if key == "kubernetes.io/hostname" {
             return Some(node.to_owned());
         }
-        snapshot.find::<Node>("", node)?.object.meta.labels.get(key).cloned()
+        // An empty label of a node says nothing of its place.
+        snapshot.find::<Node>("", node)?.object.meta.labels.get(key).filter(|place| !place.is_empty()).cloned()
     };
     wanted.iter().all(|(key, value)| of_node(key).as_ref() == Some(value) || workload.labels.get(key) == Some(value))
 }

@@ -1,9 +1,9 @@
 //! Telemetries without a provider (IST0157), or with one that is no longer supported (IST0002).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::Telemetry,
+    model::{Kind, Telemetry},
     path::FieldPath,
 };
 
@@ -14,6 +14,10 @@ pub(super) struct TelemetryProvider;
 impl Analyzer for TelemetryProvider {
     fn name(&self) -> &'static str {
         "telemetry.provider"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Telemetry])
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {
@@ -27,7 +31,8 @@ impl Analyzer for TelemetryProvider {
             let object = telemetry.object;
             let logging = root.field("accessLogging");
             let silent = telemetry.spec.access_logging.iter().enumerate();
-            for (index, _) in silent.filter(|(_, logging)| no_default && logging.providers.is_empty()) {
+            let silent = silent.filter(|(_, logging)| logging.disabled != Some(true) && logging.providers.is_empty());
+            for (index, _) in silent.filter(|_| no_default) {
                 let args: [&dyn std::fmt::Display; 2] = [&object.name(), &object.namespace()];
                 findings.push(Diagnostic::on(Code::NoTelemetryProvider, object, logging.index(index), &args));
             }

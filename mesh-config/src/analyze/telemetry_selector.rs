@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{AnalysisContext, Analyzer, context::not_found, sidecar_selector::names, workload::print_selector};
+use super::{
+    AnalysisContext, Analyzer, Inputs, Link, context::not_found, inputs::WORKLOADS, sidecar_selector::names,
+    workload::print_selector,
+};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Object, ObjectKey, Telemetry, labels_match},
+    model::{Kind, Object, ObjectKey, Telemetry, labels_match},
     path::FieldPath,
 };
 
@@ -16,6 +19,14 @@ pub(super) struct TelemetrySelector;
 impl Analyzer for TelemetrySelector {
     fn name(&self) -> &'static str {
         "telemetry.selector"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::Telemetry]).looks_up([Kind::Telemetry], WORKLOADS, Link::Namespace).reads(
+            [Kind::Telemetry],
+            [Kind::Telemetry],
+            Link::Namespace,
+        )
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

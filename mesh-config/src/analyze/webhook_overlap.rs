@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AnalysisContext, Analyzer,
+    AnalysisContext, Analyzer, Inputs, Link,
     workload::{INJECT, INJECTION, REVISION},
 };
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{KubeLabelSelector, MutatingWebhookConfiguration, Object, Service, Webhook},
+    model::{Kind, KubeLabelSelector, MutatingWebhookConfiguration, Object, Service, Webhook},
     path::FieldPath,
 };
 
@@ -24,6 +24,11 @@ type Found<'a> = (&'a Object, usize, &'a Webhook);
 impl Analyzer for WebhookOverlap {
     fn name(&self) -> &'static str {
         "webhook.overlap"
+    }
+
+    fn inputs(&self) -> Inputs {
+        let webhooks = [Kind::MutatingWebhookConfiguration];
+        Inputs::each(webhooks).reads(webhooks, webhooks, Link::All).reads(webhooks, [Kind::Service], Link::Names)
     }
 
     fn analyze(&self, context: &AnalysisContext<'_>, findings: &mut Vec<Diagnostic>) {

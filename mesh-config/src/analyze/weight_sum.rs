@@ -1,9 +1,9 @@
 //! Weights that do not add up to 100 (MESH0102).
 
-use super::{AnalysisContext, Analyzer};
+use super::{AnalysisContext, Analyzer, Inputs};
 use crate::{
     diagnostic::{Code, Diagnostic, Level},
-    model::VirtualService,
+    model::{Kind, VirtualService},
     path::FieldPath,
 };
 
@@ -17,6 +17,10 @@ pub(super) struct WeightSum;
 impl Analyzer for WeightSum {
     fn name(&self) -> &'static str {
         "virtualservice.weight-sum"
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::each([Kind::VirtualService])
     }
 
     fn is_blocking(&self) -> bool {

@@ -1,12 +1,12 @@
 //! Workloads as analyzers see them: pods, and what stands for pods in files.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, LazyLock},
 };
 
 use crate::{
-    model::{Container, Deployment, Namespace, Object, Pod, ServiceEntry, WorkloadEntry, labels_match},
+    model::{Container, Kind, Namespace, Object, Spec, labels_match},
     snapshot::Snapshot,
 };
 
@@ -35,77 +35,76 @@ pub(super) struct Workload<'a> {
     pub(super) pod: Option<&'a Arc<Object>>,
 }
 
-/// Workloads with an index by label.
-#[derive(Debug, Default)]
+/// The workloads of a configuration, found by its index.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Workloads<'a> {
-    all: Vec<Workload<'a>>,
-    by_label: HashMap<(&'a str, &'a str), Vec<usize>>,
-    by_namespace: HashMap<&'a str, Vec<usize>>,
+    snapshot: &'a Snapshot,
+    /// Whether a workload of the default gateway is there; otherwise one is assumed.
+    has_ingress: bool,
 }
 
+/// The label of that gateway's workloads.
+pub(super) const INGRESS_LABEL: (&str, &str) = ("istio", "ingressgateway");
+
 static INGRESS_LABELS: LazyLock<BTreeMap<String, String>> =
-    LazyLock::new(|| BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]));
+    LazyLock::new(|| BTreeMap::from([(INGRESS_LABEL.0.to_owned(), INGRESS_LABEL.1.to_owned())]));
+
+/// What stands for workloads, in the order in which they are told.
+const KINDS: [Kind; 4] = [Kind::Pod, Kind::Deployment, Kind::WorkloadEntry, Kind::ServiceEntry];
 
 impl<'a> Workloads<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        let mut all = Vec::new();
-        for pod in snapshot.all::<Pod>() {
-            let object = pod.object;
-            let labels = &object.meta.labels;
-            all.push(Workload { namespace: object.namespace(), name: object.name(), labels, pod: Some(object) });
-        }
-        for deployment in snapshot.all::<Deployment>() {
-            let (object, labels) = (deployment.object, &deployment.spec.spec.template.metadata.labels);
-            all.push(Workload { namespace: object.namespace(), name: object.name(), labels, pod: None });
-        }
-        for entry in snapshot.all::<WorkloadEntry>() {
-            let (object, labels) = (entry.object, &entry.spec.labels);
-            all.push(Workload { namespace: object.namespace(), name: object.name(), labels, pod: None });
-        }
-        for service in snapshot.all::<ServiceEntry>() {
-            let object = service.object;
-            all.extend(service.spec.endpoints.iter().map(|endpoint| Workload {
-                namespace: object.namespace(),
-                name: object.name(),
-                labels: &endpoint.labels,
-                pod: None,
-            }));
-        }
-        if !all.iter().any(|workload| labels_match(&INGRESS_LABELS, workload.labels)) {
-            let (namespace, name) = (SYSTEM_NAMESPACE, DEFAULT_INGRESS);
-            all.push(Workload { namespace, name, labels: &INGRESS_LABELS, pod: None });
-        }
-        let mut workloads = Self { all, ..Self::default() };
-        for (index, workload) in workloads.all.iter().enumerate() {
-            workloads.by_namespace.entry(workload.namespace).or_default().push(index);
-            for (key, value) in workload.labels {
-                workloads.by_label.entry((key, value)).or_default().push(index);
-            }
-        }
-        workloads
+    pub(super) fn new(snapshot: &'a Snapshot, has_ingress: bool) -> Self {
+        Self { snapshot, has_ingress }
+    }
+
+    /// The one that is assumed.
+    fn assumed(self) -> Option<Workload<'a>> {
+        let assumed =
+            Workload { namespace: SYSTEM_NAMESPACE, name: DEFAULT_INGRESS, labels: &INGRESS_LABELS, pod: None };
+        (!self.has_ingress).then_some(assumed)
     }
 
     /// Those that carry all labels of a selector; an empty one selects all.
     pub(super) fn selected<'s>(
-        &'s self,
+        self,
         selector: &'s BTreeMap<String, String>,
-    ) -> Box<dyn Iterator<Item = Workload<'a>> + 's> {
-        let rarest = selector
-            .iter()
-            .map(|(key, value)| self.by_label.get(&(key.as_str(), value.as_str())).map_or(&[][..], Vec::as_slice))
-            .min_by_key(|found| found.len());
-        match rarest {
-            None => Box::new(self.all.iter().copied()),
-            Some(found) => Box::new(
-                found.iter().map(|index| self.all[*index]).filter(|found| labels_match(selector, found.labels)),
-            ),
-        }
+    ) -> Box<dyn Iterator<Item = Workload<'a>> + 's>
+    where
+        'a: 's,
+    {
+        let objects: Box<dyn Iterator<Item = &'a Arc<Object>> + 's> = match self.snapshot.rarest_label(selector) {
+            None => Box::new(KINDS.into_iter().flat_map(move |kind| self.snapshot.of_kind(kind))),
+            Some(found) => Box::new(found.iter()),
+        };
+        let all = objects.flat_map(workloads).chain(self.assumed());
+        Box::new(all.filter(move |found| labels_match(selector, found.labels)))
     }
 
     /// Those of a namespace.
-    pub(super) fn in_namespace<'s>(&'s self, namespace: &str) -> impl Iterator<Item = Workload<'a>> + 's {
-        self.by_namespace.get(namespace).into_iter().flatten().map(|index| self.all[*index])
+    pub(super) fn in_namespace(self, namespace: &str) -> impl Iterator<Item = Workload<'a>> {
+        let objects = KINDS.into_iter().flat_map(move |kind| self.snapshot.in_namespace(kind, namespace));
+        let assumed = self.assumed().filter(|assumed| assumed.namespace == namespace);
+        objects.flat_map(workloads).chain(assumed)
     }
+}
+
+/// Whether a configuration has any workloads.
+pub(super) fn has_workloads(snapshot: &Snapshot) -> bool {
+    let mut objects = KINDS.into_iter().flat_map(|kind| snapshot.of_kind(kind));
+    objects.any(|object| workloads(object).next().is_some())
+}
+
+/// The workloads that an object stands for.
+fn workloads(object: &Arc<Object>) -> impl Iterator<Item = Workload<'_>> {
+    let workload = |labels| Workload { namespace: object.namespace(), name: object.name(), labels, pod: None };
+    let (one, many) = match &object.spec {
+        Spec::Pod(_) => (Some(Workload { pod: Some(object), ..workload(&object.meta.labels) }), None),
+        Spec::Deployment(spec) => (Some(workload(&spec.spec.template.metadata.labels)), None),
+        Spec::WorkloadEntry(spec) => (Some(workload(&spec.labels)), None),
+        Spec::ServiceEntry(spec) => (None, Some(&spec.endpoints)),
+        _ => (None, None),
+    };
+    one.into_iter().chain(many.into_iter().flatten().map(move |endpoint| workload(&endpoint.labels)))
 }
 
 /// A selector as Kubernetes prints it.

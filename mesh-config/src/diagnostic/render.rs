@@ -13,6 +13,7 @@ use super::{Diagnostic, Level};
 /// 12 |       route:
 ///    |       ^
 ///    = help: make them add up to 100
+///    = see: https://istio.io/latest/docs/reference/config/analysis/ist0106/
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextRenderer {
@@ -76,7 +77,7 @@ impl TextRenderer {
         }
         if let Some(line) = snippet(text, diagnostic) {
             let caret = diagnostic.position.column.saturating_sub(1) as usize;
-            let indent: String = line.chars().take(caret).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let indent: String = line.chars().take(caret).map(blank).collect();
             let _ = writeln!(out, "{pad} {dim}|{off}");
             let _ = writeln!(out, "{dim}{number} |{off} {line}");
             let _ = writeln!(out, "{pad} {dim}|{off} {indent}{tint}^{off}");
@@ -84,6 +85,7 @@ impl TextRenderer {
         if let Some(help) = &diagnostic.help {
             let _ = writeln!(out, "{pad} {dim}={off} help: {help}");
         }
+        let _ = writeln!(out, "{pad} {dim}={off} see: {}", diagnostic.code.documentation());
     }
 }
 
@@ -91,16 +93,54 @@ impl TextRenderer {
 fn snippet(text: Option<&str>, diagnostic: &Diagnostic) -> Option<String> {
     const WIDTH: usize = 160;
     let index = usize::try_from(diagnostic.position.line.checked_sub(1)?).ok()?;
-    let line = text?.lines().nth(index)?;
+    let line = text?.trim_start_matches('\u{feff}').lines().nth(index)?;
     if diagnostic.position.column as usize > WIDTH {
         return None;
     }
-    // Control characters of a file must not reach the terminal.
-    Some(line.chars().take(WIDTH).map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect())
+    Some(line.chars().take(WIDTH).map(|c| if is_harmful(c) { '\u{fffd}' } else { c }).collect())
 }
 
-/// Writes findings as a JSON list of `{code, level, resource, message, file, line}`, with `column`, `path` and `help`
-/// where they are known.
+/// Control characters of a file must not reach the terminal, nor those that change the direction of what follows.
+fn is_harmful(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What takes as much room on a terminal as a character.
+fn blank(c: char) -> &'static str {
+    match c {
+        '\t' => "\t",
+        // Marks that are put onto the character before, and joiners. Source: Unicode blocks of combining marks.
+        '\u{300}'..='\u{36f}'
+        | '\u{1ab0}'..='\u{1aff}'
+        | '\u{1dc0}'..='\u{1dff}'
+        | '\u{200b}'..='\u{200d}'
+        | '\u{20d0}'..='\u{20ff}'
+        | '\u{fe00}'..='\u{fe0f}'
+        | '\u{fe20}'..='\u{fe2f}' => "",
+        // Source: Unicode Standard Annex 11, East Asian Width, W and F.
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{303e}'
+        | '\u{3041}'..='\u{33ff}'
+        | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{a000}'..='\u{a4cf}'
+        | '\u{a960}'..='\u{a97f}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{ffe0}'..='\u{ffe6}'
+        | '\u{1f300}'..='\u{1f64f}'
+        | '\u{1f680}'..='\u{1f6ff}'
+        | '\u{1f900}'..='\u{1f9ff}'
+        | '\u{20000}'..='\u{3fffd}' => "  ",
+        _ => " ",
+    }
+}
+
+/// Writes findings as a JSON list of `{code, level, resource, message, file, line, documentation}`, with `column`, `path`
+/// and `help` where they are known.
 #[must_use]
 pub fn render_json(diagnostics: &[Diagnostic]) -> String {
     let mut out = serde_json::to_string_pretty(diagnostics).unwrap_or_else(|_| "[]".to_owned());
@@ -121,7 +161,32 @@ mod tests {
     #[test]
     fn shows_the_line_with_a_caret() {
         let text = TextRenderer::new().render(&[finding()], |_| Some("x\n  abc\n".into()));
-        assert_eq!(text, "error[IST0106]: too much\n --> a.yaml:2:3\n  |\n2 |   abc\n  |   ^\n  = help: take less\n\n");
+        assert_eq!(
+            text,
+            "error[IST0106]: too much\n --> a.yaml:2:3\n  |\n2 |   abc\n  |   ^\n  = help: take less\n  = see: https://istio.io/latest/docs/reference/config/analysis/ist0106/\n\n"
+        );
+    }
+
+    #[test]
+    fn the_caret_stands_below_its_character() {
+        let line = |text: &str, column: u32| {
+            let mut finding = finding();
+            finding.position = Position { line: 1, column };
+            let shown = TextRenderer::new().render(&[finding], |_| Some(text.to_owned()));
+            let lines: Vec<_> = shown.lines().skip(3).take(2).map(|line| line[4..].to_owned()).collect();
+            (lines[0].clone(), lines[1].clone())
+        };
+        // A wide character takes two places, a combining one none, a tab what it takes above.
+        for (text, column, caret) in [
+            ("a: 世界 x", 7, "        ^"),
+            ("cafe\u{301}: x", 8, "      ^"),
+            ("\ta: x", 5, "\t   ^"),
+            ("\u{feff}a: x", 4, "   ^"),
+            ("a: x\r", 4, "   ^"),
+        ] {
+            assert_eq!(line(text, column).1, caret, "{text}");
+        }
+        assert_eq!(line("a: \u{202e}x\u{1b}[2J", 1).0, "a: \u{fffd}x\u{fffd}[2J");
     }
 
     #[test]
@@ -130,6 +195,7 @@ mod tests {
         let expected = serde_json::json!([{
             "code": "IST0106", "level": "error", "resource": "", "message": "too much", "file": "a.yaml", "line": 2,
             "column": 3, "help": "take less",
+            "documentation": "https://istio.io/latest/docs/reference/config/analysis/ist0106/",
         }]);
         assert_eq!(value, expected);
     }

@@ -13,12 +13,19 @@ pub fn render_sarif(diagnostics: &[Diagnostic]) -> String {
     let rules: Vec<Value> = codes
         .iter()
         .map(|code| {
-            json!({
+            let mut rule = json!({
                 "id": code.as_str(),
                 "name": code.name(),
                 "shortDescription": {"text": code.doc()},
+                "help": {"text": code.fix()},
                 "defaultConfiguration": {"level": level(code.level())},
-            })
+                "properties": {"page": code.page()},
+            });
+            // The format asks for an absolute address.
+            if let Some(page) = code.upstream_page() {
+                rule["helpUri"] = Value::String(page);
+            }
+            rule
         })
         .collect();
     let log = json!({
@@ -26,6 +33,8 @@ pub fn render_sarif(diagnostics: &[Diagnostic]) -> String {
         "version": "2.1.0",
         "runs": [{
             "tool": {"driver": {"name": "mesh", "version": env!("CARGO_PKG_VERSION"), "rules": rules}},
+            // The default of readers differs, and only where a file has characters beyond the first plane.
+            "columnKind": "unicodeCodePoints",
             "results": diagnostics.iter().map(result).collect::<Vec<_>>(),
         }],
     });
@@ -40,6 +49,19 @@ fn level(level: Level) -> &'static str {
     }
 }
 
+/// A file's name as a URI reference (RFC 3986): relative, or with the scheme `file` when it is absolute.
+fn uri(file: &str) -> String {
+    let mut uri = if file.starts_with('/') { "file://".to_owned() } else { String::new() };
+    for byte in file.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~') {
+            uri.push(char::from(byte));
+        } else {
+            uri.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    uri
+}
+
 fn result(diagnostic: &Diagnostic) -> Value {
     let text = match (diagnostic.resource.as_str(), &diagnostic.help) {
         ("", None) => diagnostic.message.clone(),
@@ -50,7 +72,7 @@ fn result(diagnostic: &Diagnostic) -> Value {
     let mut result =
         json!({"ruleId": diagnostic.code.as_str(), "level": level(diagnostic.level), "message": {"text": text}});
     if !diagnostic.file.is_empty() {
-        let mut place = json!({"artifactLocation": {"uri": &*diagnostic.file}});
+        let mut place = json!({"artifactLocation": {"uri": uri(&diagnostic.file)}});
         if diagnostic.position.is_known() {
             place["region"] =
                 json!({"startLine": diagnostic.position.line, "startColumn": diagnostic.position.column.max(1)});
@@ -64,6 +86,13 @@ fn result(diagnostic: &Diagnostic) -> Value {
 mod tests {
     use super::*;
     use crate::{Position, model::SourceLocation};
+
+    #[test]
+    fn names_of_files_are_uris() {
+        assert_eq!(uri("config/my app.yaml"), "config/my%20app.yaml");
+        assert_eq!(uri("/etc/mesh/a:b#1.yaml"), "file:///etc/mesh/a%3Ab%231.yaml");
+        assert_eq!(uri("é.yaml"), "%C3%A9.yaml");
+    }
 
     #[test]
     fn names_rule_and_region() {

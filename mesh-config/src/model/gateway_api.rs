@@ -4,6 +4,7 @@
 //! written: their form (GEP-2257) is narrower than that of Istio's kinds.
 
 pub(crate) mod backend_tls_policy;
+pub(crate) mod experimental;
 pub(crate) mod filter;
 pub(crate) mod gateway;
 pub(crate) mod gateway_class;
@@ -16,6 +17,10 @@ pub(crate) mod session;
 
 pub use self::{
     backend_tls_policy::{BackendTlsPolicy, BackendTlsValidation, SubjectAltName, SubjectAltNameType},
+    experimental::{
+        EndpointSelector, ExternalHostname, RequestRate, RetryBudgetDetails, RetryConstraint, XBackend, XBackendPort,
+        XBackendTls, XBackendTrafficPolicy, XMesh,
+    },
     filter::{
         CorsFilter, ExternalAuthFilter, ExternalAuthForwardBody, ExternalAuthGrpc, ExternalAuthHttp,
         ExternalAuthProtocol, Fraction, GrpcRouteFilter, GrpcRouteFilterType, Header, HeaderModifier, HttpRouteFilter,
@@ -39,5 +44,5 @@ pub use self::{
         ParametersReference, ParentReference, PolicyTarget, SecretObjectReference,
     },
     reference_grant::{ReferenceGrant, ReferenceGrantFrom, ReferenceGrantTo},
-    session::{SessionCookie, SessionHeader, SessionPersistence},
+    session::{SessionCookie, SessionCookieConfig, SessionHeader, SessionPersistence},
 };

@@ -1,6 +1,10 @@
 //! The kinds of objects: which are modelled, which are known, which are none of the mesh's business.
 
+mod table;
+
 use std::{fmt, str::FromStr};
+
+use self::table::{EXPERIMENTAL, Entry, GATEWAY_API, KNOWN, TABLE};
 
 /// A kind of object that this crate models.
 ///
@@ -26,6 +30,10 @@ pub enum Kind {
     EndpointSlice,
     /// Kubernetes `Deployment`.
     Deployment,
+    /// Kubernetes `Ingress`.
+    Ingress,
+    /// Kubernetes `IngressClass`.
+    IngressClass,
     /// Kubernetes `MutatingWebhookConfiguration`.
     MutatingWebhookConfiguration,
     /// Kubernetes `ValidatingWebhookConfiguration`.
@@ -62,6 +70,12 @@ pub enum Kind {
     WasmPlugin,
     /// Istio `TrafficExtension`.
     TrafficExtension,
+    /// Istio `MeshConfig`, the settings of the whole mesh.
+    MeshConfig,
+    /// Istio `MeshNetworks`.
+    MeshNetworks,
+    /// Istio `IstioOperator`, what the installer is told.
+    IstioOperator,
     /// Gateway API `GatewayClass`.
     GatewayClass,
     /// Gateway API `Gateway`.
@@ -82,83 +96,13 @@ pub enum Kind {
     ReferenceGrant,
     /// Gateway API `BackendTLSPolicy`.
     BackendTlsPolicy,
+    /// Gateway API `XBackendTrafficPolicy` (experimental).
+    XBackendTrafficPolicy,
+    /// Gateway API `XBackend` (experimental).
+    XBackend,
+    /// Gateway API `XMesh` (experimental).
+    XMesh,
 }
-
-/// What the table says of a modelled kind.
-struct Entry {
-    kind: Kind,
-    name: &'static str,
-    group: &'static str,
-    versions: &'static [&'static str],
-    namespaced: bool,
-}
-
-const NETWORKING: &str = "networking.istio.io";
-const SECURITY: &str = "security.istio.io";
-const ADMISSION: &str = "admissionregistration.k8s.io";
-const ALL: &[&str] = &["v1", "v1beta1", "v1alpha3"];
-
-const GATEWAY_API: &str = "gateway.networking.k8s.io";
-const BOTH: &[&str] = &["v1", "v1beta1"];
-
-const fn entry(kind: Kind, name: &'static str, group: &'static str, versions: &'static [&'static str]) -> Entry {
-    Entry { kind, name, group, versions, namespaced: true }
-}
-
-/// As [`entry`], for a kind without namespaces.
-const fn global(kind: Kind, name: &'static str, group: &'static str, versions: &'static [&'static str]) -> Entry {
-    Entry { kind, name, group, versions, namespaced: false }
-}
-
-/// One row per variant, in the order of the variants.
-const TABLE: [Entry; 37] = [
-    global(Kind::Namespace, "Namespace", "", &["v1"]),
-    global(Kind::Node, "Node", "", &["v1"]),
-    entry(Kind::ServiceAccount, "ServiceAccount", "", &["v1"]),
-    entry(Kind::ConfigMap, "ConfigMap", "", &["v1"]),
-    entry(Kind::Secret, "Secret", "", &["v1"]),
-    entry(Kind::Pod, "Pod", "", &["v1"]),
-    entry(Kind::Service, "Service", "", &["v1"]),
-    entry(Kind::EndpointSlice, "EndpointSlice", "discovery.k8s.io", BOTH),
-    entry(Kind::Deployment, "Deployment", "apps", &["v1"]),
-    global(Kind::MutatingWebhookConfiguration, "MutatingWebhookConfiguration", ADMISSION, BOTH),
-    global(Kind::ValidatingWebhookConfiguration, "ValidatingWebhookConfiguration", ADMISSION, BOTH),
-    global(Kind::CustomResourceDefinition, "CustomResourceDefinition", "apiextensions.k8s.io", BOTH),
-    entry(Kind::WorkloadEntry, "WorkloadEntry", NETWORKING, ALL),
-    entry(Kind::ServiceEntry, "ServiceEntry", NETWORKING, ALL),
-    entry(Kind::Gateway, "Gateway", NETWORKING, ALL),
-    entry(Kind::DestinationRule, "DestinationRule", NETWORKING, ALL),
-    entry(Kind::VirtualService, "VirtualService", NETWORKING, ALL),
-    entry(Kind::Sidecar, "Sidecar", NETWORKING, ALL),
-    entry(Kind::EnvoyFilter, "EnvoyFilter", NETWORKING, &["v1alpha3"]),
-    entry(Kind::PeerAuthentication, "PeerAuthentication", SECURITY, BOTH),
-    entry(Kind::RequestAuthentication, "RequestAuthentication", SECURITY, BOTH),
-    entry(Kind::AuthorizationPolicy, "AuthorizationPolicy", SECURITY, BOTH),
-    entry(Kind::WorkloadGroup, "WorkloadGroup", NETWORKING, ALL),
-    entry(Kind::ProxyConfig, "ProxyConfig", NETWORKING, &["v1beta1"]),
-    entry(Kind::Telemetry, "Telemetry", "telemetry.istio.io", &["v1", "v1alpha1"]),
-    entry(Kind::WasmPlugin, "WasmPlugin", "extensions.istio.io", &["v1alpha1"]),
-    entry(Kind::TrafficExtension, "TrafficExtension", "extensions.istio.io", &["v1alpha1"]),
-    global(Kind::GatewayClass, "GatewayClass", GATEWAY_API, BOTH),
-    entry(Kind::KubeGateway, "Gateway", GATEWAY_API, &["v1", "v1beta1", "v1alpha2"]),
-    entry(Kind::ListenerSet, "ListenerSet", GATEWAY_API, &["v1"]),
-    entry(Kind::HttpRoute, "HTTPRoute", GATEWAY_API, &["v1", "v1beta1", "v1alpha2"]),
-    entry(Kind::GrpcRoute, "GRPCRoute", GATEWAY_API, &["v1", "v1alpha2"]),
-    entry(Kind::TlsRoute, "TLSRoute", GATEWAY_API, &["v1", "v1alpha2", "v1alpha3"]),
-    entry(Kind::TcpRoute, "TCPRoute", GATEWAY_API, &["v1", "v1alpha2"]),
-    entry(Kind::UdpRoute, "UDPRoute", GATEWAY_API, &["v1", "v1alpha2"]),
-    entry(Kind::ReferenceGrant, "ReferenceGrant", GATEWAY_API, &["v1", "v1beta1", "v1alpha2"]),
-    entry(Kind::BackendTlsPolicy, "BackendTLSPolicy", GATEWAY_API, &["v1", "v1alpha3"]),
-];
-
-/// Kinds of the mesh's API groups that exist and are not modelled.
-const KNOWN: &[(&str, &[&str])] = &[
-    (
-        "gateway.networking.x-k8s.io",
-        &["XListenerSet", "XBackendTrafficPolicy", "XMesh", "XBackend", "XTelemetryPolicy"],
-    ),
-    ("install.istio.io", &["IstioOperator"]),
-];
 
 /// What is known of a pair of API group and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +119,9 @@ pub(crate) enum Recognised {
 
 /// Whether every kind of a group is the mesh's business.
 fn is_mesh_group(group: &str) -> bool {
-    group == GATEWAY_API || (group.ends_with(".istio.io") && TABLE.iter().any(|entry| entry.group == group))
+    group == GATEWAY_API
+        || group == EXPERIMENTAL
+        || (group.ends_with(".istio.io") && TABLE.iter().any(|entry| entry.group == group))
 }
 
 impl Kind {
@@ -222,6 +168,7 @@ impl Kind {
     /// Whether an object of the kind must have a `spec`, as its definition (CRD) says.
     pub(crate) fn needs_spec(self) -> bool {
         self.group() == GATEWAY_API
+            || self.group() == EXPERIMENTAL
             || matches!(
                 self,
                 Self::WorkloadEntry
@@ -235,6 +182,10 @@ impl Kind {
     /// Looks up what `api_version` (`group/version` or `version`) and `kind` say.
     pub(crate) fn recognise(api_version: &str, kind: &str) -> Recognised {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+        // Its former name, in the experimental channel.
+        if (group, kind) == (EXPERIMENTAL, "XListenerSet") {
+            return Recognised::Modelled(Self::ListenerSet, version == "v1alpha1");
+        }
         if let Some(entry) = TABLE.iter().find(|entry| entry.group == group && entry.name == kind) {
             return Recognised::Modelled(entry.kind, entry.versions.contains(&version));
         }
@@ -303,7 +254,10 @@ mod tests {
         assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "HTTPRoute"), Modelled(Kind::HttpRoute, true));
         assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "Gateway"), Modelled(Kind::KubeGateway, true));
         assert_eq!(Kind::recognise("gateway.networking.k8s.io/v1", "HTTPRoutes"), Misspelt(Some("HTTPRoute")));
-        assert_eq!(Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XMesh"), NotSupported);
+        assert_eq!(Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XMesh"), Modelled(Kind::XMesh, true));
+        assert_eq!(Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XTelemetryPolicy"), NotSupported);
+        let renamed = Kind::recognise("gateway.networking.x-k8s.io/v1alpha1", "XListenerSet");
+        assert_eq!(renamed, Modelled(Kind::ListenerSet, true));
         assert_eq!(Kind::recognise("apps/v1", "StatefulSet"), Foreign);
         assert_eq!(Kind::recognise("v1", "Service"), Modelled(Kind::Service, true));
     }

@@ -10,6 +10,16 @@ pub struct ObjectStatus {
     pub conditions: Vec<StatusCondition>,
     /// Addresses that were given to the hosts of a ServiceEntry.
     pub addresses: Vec<HostAddress>,
+    /// What each parent of a route says of it.
+    pub parents: Vec<ParentStatus>,
+}
+
+/// What a parent says of a route. Source: Gateway API, `RouteParentStatus`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ParentStatus {
+    /// What is and is not so.
+    pub conditions: Vec<StatusCondition>,
 }
 
 /// One condition.

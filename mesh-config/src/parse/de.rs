@@ -1,56 +1,15 @@
 //! From the values of a document to the model's types, with the path and position of every fault.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
-use serde::de::{
-    self, DeserializeSeed, Deserializer, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
-    VariantAccess, Visitor,
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::{
+    fault::{Fault, extend},
+    key::{KeyReader, Variant},
+    node::{Data, Entry, Node},
 };
-
-use super::node::{Data, Entry, Node};
-use crate::{path::FieldPath, position::Position, suggest};
-
-/// A fault of a value.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) message: String,
-    pub(super) help: Option<String>,
-    /// Where; `None` until the value around it adds its own.
-    pub(super) place: Option<(String, Position)>,
-}
-
-impl Fault {
-    fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, place: None }
-    }
-
-    /// A field that must be there is not.
-    pub(super) fn required(path: &str, position: Position) -> Self {
-        Self { place: Some((path.to_owned(), position)), ..Self::new(format!("{path} is required")) }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Fault {}
-
-impl de::Error for Fault {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}, found {found}"))
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}, found {found}"))
-    }
-}
+use crate::{path::FieldPath, suggest};
 
 /// What one reading shares: how strict it is, and the faults it can go on after.
 #[derive(Debug)]
@@ -341,75 +300,4 @@ fn read_child<'a, S: DeserializeSeed<'a>>(
         }
     }
     result
-}
-
-/// Puts a path before that of a fault.
-fn extend(fault: &mut Fault, prefix: &str) {
-    if let Some((path, _)) = &mut fault.place {
-        let dot = if prefix.is_empty() || path.is_empty() || path.starts_with('[') { "" } else { "." };
-        *path = format!("{prefix}{dot}{path}");
-    }
-}
-
-/// Reads a key, also where the model wants a number.
-struct KeyReader<'a>(&'a str);
-
-macro_rules! number_keys {
-    ($($method:ident $visit:ident)*) => {
-        $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-            match self.0.parse() {
-                Ok(number) => visitor.$visit(number),
-                Err(_) => Err(Fault::new(format!("the key {:?} must be a number", self.0))),
-            }
-        })*
-    };
-}
-
-impl<'de> Deserializer<'de> for KeyReader<'de> {
-    type Error = Fault;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_str(self.0)
-    }
-
-    number_keys!(deserialize_u16 visit_u16 deserialize_u32 visit_u32 deserialize_u64 visit_u64);
-
-    serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u128 f32 f64 char str string bytes byte_buf option unit unit_struct newtype_struct
-        seq tuple tuple_struct map struct enum identifier ignored_any
-    }
-}
-
-/// The variant of an enum without content.
-struct Variant<'a>(&'a str);
-
-impl<'de> EnumAccess<'de> for Variant<'de> {
-    type Error = Fault;
-    type Variant = Unit;
-
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Unit), Fault> {
-        seed.deserialize(IntoDeserializer::<Fault>::into_deserializer(self.0)).map(|value| (value, Unit))
-    }
-}
-
-struct Unit;
-
-impl<'de> VariantAccess<'de> for Unit {
-    type Error = Fault;
-
-    fn unit_variant(self) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Fault> {
-        Err(Fault::new("expected a plain value"))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Fault> {
-        Err(Fault::new("expected a plain value"))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Fault> {
-        Err(Fault::new("expected a plain value"))
-    }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, ScanError};
+use serde_saphyr::granit_parser::{self, ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError};
 
 use super::{
     node::{Data, Entry, Node},
@@ -15,11 +15,13 @@ use crate::position::Position;
 
 /// The most values that one document may hold, aliases expanded.
 pub const MAX_NODES: usize = 1_000_000;
+/// The most values that all documents of one file may hold, aliases expanded.
+pub const MAX_FILE_NODES: usize = 2_000_000;
 /// The most documents that one file may hold.
 pub const MAX_DOCUMENTS: usize = 50_000;
 /// The longest single value, in bytes: more than any object of a cluster may hold.
 pub const MAX_SCALAR_BYTES: usize = 4 * 1024 * 1024;
-/// How deep values may nest.
+/// How deep collections may nest, aliases expanded.
 pub const MAX_DEPTH: usize = 100;
 
 /// Why a document cannot be read, and where.
@@ -27,21 +29,37 @@ pub const MAX_DEPTH: usize = 100;
 pub(super) struct DocumentError {
     pub(super) position: Position,
     pub(super) message: String,
+    /// Whether the rest of the file is not read: it is made to cost much.
+    ends_file: bool,
 }
 
 impl DocumentError {
     fn new(position: Position, message: impl Into<String>) -> Self {
-        Self { position, message: message.into() }
+        Self { position, message: message.into(), ends_file: false }
+    }
+
+    fn limit(position: Position, message: String) -> Self {
+        Self { ends_file: true, ..Self::new(position, message) }
+    }
+
+    fn too_deep(position: Position) -> Self {
+        Self::limit(position, format!("values are nested more than {MAX_DEPTH} deep, aliases expanded: flatten them"))
     }
 }
 
 impl From<ScanError> for DocumentError {
     fn from(error: ScanError) -> Self {
-        Self::new(position(error.marker()), error.info())
+        let at = position(error.marker());
+        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+            Self::too_deep(at)
+        } else {
+            Self::new(at, error.info())
+        }
     }
 }
 
-/// Reads every document; an error in one does not touch the others.
+/// Reads every document; an error in one does not touch the others, but for a limit of nesting or of values, which ends
+/// the file.
 pub(super) fn documents(text: &str) -> Vec<Result<Arc<Node>, DocumentError>> {
     let options = granit_parser::options! {
         emit_comments: false,
@@ -58,9 +76,10 @@ pub(super) fn documents(text: &str) -> Vec<Result<Arc<Node>, DocumentError>> {
             Ok(None) => continue,
             Ok(Some(root)) => found.push(Ok(root)),
             Err(error) => {
+                let ends_file = error.ends_file;
                 found.push(Err(error));
-                builder = Builder::default();
-                if !matches!(parser.proceed_next_document(), Ok(true)) {
+                builder = Builder { left: builder.left, ..Builder::default() };
+                if ends_file || !matches!(parser.proceed_next_document(), Ok(true)) {
                     break;
                 }
             }
@@ -80,29 +99,56 @@ fn position(marker: &Marker) -> Position {
 }
 
 /// A collection that is being read.
-enum Open {
-    List { position: Position, items: Vec<Arc<Node>> },
-    Map { position: Position, entries: Vec<Entry>, keys: HashSet<String>, key: Option<(String, Position)> },
+struct Open {
+    position: Position,
+    values: Values,
+    /// The number of its anchor; 0: none.
+    anchor: usize,
+    /// How many values stand before it.
+    before: usize,
+    /// How deep the deepest of its values is.
+    depth: usize,
+}
+
+/// What a collection holds so far.
+enum Values {
+    List(Vec<Arc<Node>>),
+    Map { entries: Vec<Entry>, keys: HashSet<String>, key: Option<(String, Position)> },
+}
+
+/// A whole value: as many nodes as it has with aliases expanded, and as deep.
+#[derive(Clone)]
+struct Whole {
+    node: Arc<Node>,
+    size: usize,
+    depth: usize,
 }
 
 /// Puts the tree of one document together from events.
-#[derive(Default)]
 struct Builder {
-    /// Open collections with their anchor (0: none) and the number of values before them.
-    stack: Vec<(Open, usize, usize)>,
-    anchors: HashMap<usize, (Arc<Node>, usize)>,
+    /// Open collections, the outermost first.
+    stack: Vec<Open>,
+    anchors: HashMap<usize, Whole>,
     nodes: usize,
     root: Option<Arc<Node>>,
+    /// How many values the file may hold yet.
+    left: usize,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None, left: MAX_FILE_NODES }
+    }
 }
 
 impl Builder {
     /// Takes one event; gives the tree when the document ends.
     fn event(&mut self, event: Event<'_>, at: Position) -> Result<Option<Arc<Node>>, DocumentError> {
         match event {
-            Event::DocumentStart(..) => *self = Self::default(),
+            Event::DocumentStart(..) => *self = Self { left: self.left, ..Self::default() },
             Event::DocumentEnd => {
                 let empty = || Arc::new(Node { position: at, data: Data::Null });
-                return Ok(Some(std::mem::take(self).root.unwrap_or_else(empty)));
+                return Ok(Some(self.root.take().unwrap_or_else(empty)));
             }
             Event::Scalar(text, ..) if text.len() > MAX_SCALAR_BYTES => {
                 let message = format!("a value is longer than {MAX_SCALAR_BYTES} bytes");
@@ -116,60 +162,77 @@ impl Builder {
                     Data::Text(text.into_owned())
                 };
                 self.count(1, at)?;
-                self.place(Arc::new(Node { position: at, data }), anchor, 1, at)?;
+                self.place(Whole { node: Arc::new(Node { position: at, data }), size: 1, depth: 0 }, anchor, at)?;
             }
             Event::SequenceStart(_, anchor, _) => {
-                self.count(1, at)?;
-                self.stack.push((Open::List { position: at, items: Vec::new() }, anchor, self.nodes));
+                self.open(Values::List(Vec::new()), anchor, at)?;
             }
             Event::MappingStart(_, anchor, _) => {
-                self.count(1, at)?;
-                let open = Open::Map { position: at, entries: Vec::new(), keys: HashSet::new(), key: None };
-                self.stack.push((open, anchor, self.nodes));
+                let values = Values::Map { entries: Vec::new(), keys: HashSet::new(), key: None };
+                self.open(values, anchor, at)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(at)?,
             Event::Alias(id) => {
-                let (node, size) = self
-                    .anchors
-                    .get(&id)
-                    .cloned()
-                    .ok_or_else(|| DocumentError::new(at, "the alias stands inside its own anchor"))?;
-                self.count(size, at)?;
-                self.place(node, 0, size, at)?;
+                let whole = self.anchors.get(&id).cloned();
+                let whole = whole.ok_or_else(|| DocumentError::new(at, "the alias stands inside its own anchor"))?;
+                self.count(whole.size, at)?;
+                self.place(whole, 0, at)?;
             }
             _ => {}
         }
         Ok(None)
     }
 
+    fn open(&mut self, values: Values, anchor: usize, at: Position) -> Result<(), DocumentError> {
+        self.count(1, at)?;
+        if self.stack.len() >= MAX_DEPTH {
+            return Err(DocumentError::too_deep(at));
+        }
+        self.stack.push(Open { position: at, values, anchor, before: self.nodes, depth: 0 });
+        Ok(())
+    }
+
     fn count(&mut self, nodes: usize, at: Position) -> Result<(), DocumentError> {
         self.nodes = self.nodes.saturating_add(nodes);
+        self.left = self.left.saturating_sub(nodes);
+        if self.left == 0 {
+            let message = format!("the file holds more than {MAX_FILE_NODES} values, aliases expanded: split it");
+            return Err(DocumentError::limit(at, message));
+        }
         if self.nodes > MAX_NODES {
             let message = format!("the document holds more than {MAX_NODES} values, aliases expanded: split it");
-            return Err(DocumentError::new(at, message));
+            return Err(DocumentError::limit(at, message));
         }
         Ok(())
     }
 
     fn close(&mut self, at: Position) -> Result<(), DocumentError> {
-        let Some((open, anchor, before)) = self.stack.pop() else { return Ok(()) };
-        let (position, data) = match open {
-            Open::List { position, items } => (position, Data::List(items)),
-            Open::Map { position, entries, .. } => (position, Data::Map(merge(entries)?)),
+        let Some(open) = self.stack.pop() else { return Ok(()) };
+        let data = match open.values {
+            Values::List(items) => Data::List(items),
+            Values::Map { entries, .. } => Data::Map(merge(entries)?),
         };
-        let size = self.nodes - before + 1;
-        self.place(Arc::new(Node { position, data }), anchor, size, at)
+        let node = Arc::new(Node { position: open.position, data });
+        self.place(Whole { node, size: self.nodes - open.before + 1, depth: open.depth + 1 }, open.anchor, at)
     }
 
     /// Puts a finished value into the collection around it.
-    fn place(&mut self, node: Arc<Node>, anchor: usize, size: usize, at: Position) -> Result<(), DocumentError> {
-        if anchor > 0 {
-            self.anchors.insert(anchor, (Arc::clone(&node), size));
+    fn place(&mut self, whole: Whole, anchor: usize, at: Position) -> Result<(), DocumentError> {
+        if self.stack.len() + whole.depth > MAX_DEPTH {
+            return Err(DocumentError::too_deep(at));
         }
-        match self.stack.last_mut() {
-            None => self.root = Some(node),
-            Some((Open::List { items, .. }, ..)) => items.push(node),
-            Some((Open::Map { entries, keys, key, .. }, ..)) => match key.take() {
+        if anchor > 0 {
+            self.anchors.insert(anchor, whole.clone());
+        }
+        let node = whole.node;
+        let Some(open) = self.stack.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        open.depth = open.depth.max(whole.depth);
+        match &mut open.values {
+            Values::List(items) => items.push(node),
+            Values::Map { entries, keys, key } => match key.take() {
                 None => *key = Some((key_text(&node, at)?, at)),
                 Some((key, position)) => {
                     if key != "<<" && !keys.insert(key.clone()) {
@@ -254,5 +317,20 @@ mod tests {
         }
         let found = documents(&text);
         assert!(found[0].as_ref().unwrap_err().message.contains("more than"));
+    }
+
+    #[test]
+    fn depth_counts_through_aliases() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(documents(&nested(MAX_DEPTH))[0].is_ok());
+        assert!(documents(&nested(MAX_DEPTH + 1))[0].is_err());
+        let mut text = String::from("a0: &a0 x\n");
+        for level in 1..30 {
+            text.push_str(&format!("a{level}: &a{level} [[[[*a{}]]]]\n", level - 1));
+        }
+        let refused = documents(&text).remove(0).unwrap_err();
+        assert!(refused.message.contains("100 deep"), "{}", refused.message);
+        // 1 for the mapping around, 4 for each level: 24 levels fit.
+        assert_eq!(refused.position.line, 26);
     }
 }

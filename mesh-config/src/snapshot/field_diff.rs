@@ -61,6 +61,7 @@ pub fn affected_hosts(object: &Object) -> Vec<String> {
             let entries = spec.servers.iter().flat_map(|server| &server.hosts);
             entries.map(|entry| entry.rsplit('/').next().unwrap_or_default().to_owned()).collect()
         }
+        Spec::Ingress(spec) => spec.spec.rules.iter().filter_map(|rule| rule.host.clone()).collect(),
         Spec::HttpRoute(spec) => spec.hostnames.iter().cloned().collect(),
         Spec::GrpcRoute(spec) => spec.hostnames.iter().cloned().collect(),
         Spec::TlsRoute(spec) => spec.hostnames.iter().cloned().collect(),

@@ -36,9 +36,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn check<H: Harness>(mut harness: H) {
     harness.put(&entry("first", "a.example.com")).await;
     let mut source = harness.source();
+    let health = source.health();
+    assert!(!health.now().ready, "a source that has told nothing is not ready");
     let mut view = View::default();
     view.take(&mut source).await;
     assert!(view.whole, "the first event must be a snapshot");
+    let first = health.now();
+    assert!(first.ready && first.last_read.is_some(), "a source that has told its whole set is ready: {first:?}");
     assert_eq!(view.hosts(), ["a.example.com"], "the first snapshot must hold the whole set");
 
     harness.put(&entry("second", "b.example.com")).await;
@@ -57,6 +61,8 @@ pub async fn check<H: Harness>(mut harness: H) {
         let _ = tokio::time::timeout(Duration::from_micros(round * 50), view.take(&mut source)).await;
         view.until(&mut source, &[&host]).await;
     }
+
+    assert!(health.now().last_read >= first.last_read, "the time of the last reading must not go back");
 
     let mut fresh = View::default();
     fresh.take(&mut harness.source()).await;

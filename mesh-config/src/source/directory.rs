@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::{ConfigSource, DirectoryScanner, Event, ObjectChange, ScanError};
+use super::{ConfigSource, DirectoryScanner, Event, HealthHandle, HealthRecorder, ObjectChange, ScanError};
 
 /// When a [`DirectorySource`] looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,7 @@ pub struct DirectorySource {
     next_rescan: Instant,
     whole: bool,
     failing: bool,
+    health: HealthRecorder,
 }
 
 type Reading = (DirectoryScanner, Result<Vec<ObjectChange>, ScanError>);
@@ -92,6 +93,7 @@ impl DirectorySource {
             next_rescan: now,
             whole: false,
             failing: false,
+            health: HealthRecorder::new(),
             paths,
             options,
         }
@@ -157,7 +159,12 @@ impl ConfigSource for DirectorySource {
             if self.reading.is_none() {
                 self.wait().await;
             }
-            match self.read().await {
+            let read = self.read().await;
+            match &read {
+                Ok(_) => self.health.read_well(),
+                Err(error) => self.health.failed(error.to_string()),
+            }
+            match read {
                 Ok(changes) if !self.whole => {
                     (self.whole, self.failing) = (true, false);
                     return Some(Event::Snapshot(changes));
@@ -176,6 +183,10 @@ impl ConfigSource for DirectorySource {
                 }
             }
         }
+    }
+
+    fn health(&self) -> HealthHandle {
+        self.health.handle()
     }
 }
 

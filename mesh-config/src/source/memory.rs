@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{ConfigSource, Event, ObjectChange};
+use super::{ConfigSource, Event, HealthHandle, HealthRecorder, ObjectChange};
 use crate::model::{Object, ObjectKey};
 
 type Objects = BTreeMap<ObjectKey, Arc<Object>>;
@@ -34,6 +34,7 @@ pub struct MemorySource {
     objects: Arc<Mutex<Objects>>,
     changed: watch::Receiver<()>,
     told: Option<Objects>,
+    health: HealthRecorder,
 }
 
 /// Changes a [`MemorySource`]. Cheap to clone; the source ends with its last handle.
@@ -50,11 +51,15 @@ impl MemorySource {
     pub fn new() -> (MemoryHandle, Self) {
         let objects = Arc::new(Mutex::new(Objects::new()));
         let (sender, changed) = watch::channel(());
-        (MemoryHandle { objects: Arc::clone(&objects), changed: sender }, Self { objects, changed, told: None })
+        (
+            MemoryHandle { objects: Arc::clone(&objects), changed: sender },
+            Self { objects, changed, told: None, health: HealthRecorder::new() },
+        )
     }
 
     /// What is to be told now, if anything.
     fn event(&mut self) -> Option<Event> {
+        self.health.read_well();
         let now = lock(&self.objects).clone();
         let Some(told) = &self.told else {
             let all = now.values().cloned().map(ObjectChange::Applied).collect();
@@ -114,5 +119,9 @@ impl ConfigSource for MemorySource {
                 return None;
             }
         }
+    }
+
+    fn health(&self) -> HealthHandle {
+        self.health.handle()
     }
 }

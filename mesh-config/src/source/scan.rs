@@ -1,51 +1,25 @@
 //! The synchronous core of the directory source: scans in, changes out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::ObjectChange;
+use super::{
+    ObjectChange,
+    walk::{ScanError, Walk},
+};
 use crate::{
     diagnostic::{Code, Diagnostic},
-    model::{Object, ObjectKey, SourceLocation},
+    model::{Object, ObjectKey},
     parse::{MAX_FILE_BYTES, Parsed, parse_bytes},
 };
 
-/// The most files that a folder may hold.
-const MAX_FILES: usize = 100_000;
-/// How deep folders may nest.
-const MAX_FOLDERS: usize = 32;
 /// A file that changed this shortly before it was read may change again without its time showing it.
 const RACY: Duration = Duration::from_secs(2);
-
-/// A path cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {source}", path.display())]
-#[non_exhaustive]
-pub struct ScanError {
-    /// The path.
-    pub path: PathBuf,
-    /// Why.
-    pub source: io::Error,
-}
-
-impl ScanError {
-    fn new(path: &Path, source: io::Error) -> Self {
-        Self { path: path.to_owned(), source }
-    }
-
-    /// The error as a finding.
-    #[must_use]
-    pub fn diagnostic(&self) -> Diagnostic {
-        let location = SourceLocation { file: self.path.to_string_lossy().into(), ..SourceLocation::default() };
-        Diagnostic::at(Code::UnreadableFile, &location, &[&self.source])
-            .with_help("check that the path exists and may be read")
-    }
-}
 
 /// Reads folders of files again and again and tells what changed. It does no waiting; [`DirectorySource`] does.
 ///
@@ -65,7 +39,7 @@ pub struct DirectoryScanner {
 
 /// What is known of a file.
 #[derive(Debug, Default)]
-struct FileState {
+pub(super) struct FileState {
     stamp: Option<Stamp>,
     content: Vec<u8>,
     held: BTreeMap<ObjectKey, Held>,
@@ -94,7 +68,7 @@ struct Stamp {
 
 /// What the files together say.
 #[derive(Debug, Default)]
-struct View {
+pub(super) struct View {
     objects: BTreeMap<ObjectKey, Held>,
     findings: BTreeMap<Arc<str>, Vec<Diagnostic>>,
 }
@@ -125,7 +99,8 @@ impl DirectoryScanner {
                 }
             }
         }
-        let mut view = self.view();
+        let files = self.files.iter().map(|(path, state)| (Arc::from(path.to_string_lossy()), state));
+        let mut view = View::of(files);
         for error in &walk.errors {
             view.findings.entry(error.path.to_string_lossy().into()).or_default().push(error.diagnostic());
         }
@@ -133,34 +108,6 @@ impl DirectoryScanner {
         self.told = view;
         Ok(changes)
     }
-
-    /// Puts the files together; the first file with a present version of an object counts.
-    fn view(&self) -> View {
-        let mut view = View::default();
-        for (path, state) in &self.files {
-            let mut findings = state.findings.clone();
-            for (key, held) in &state.held {
-                match (view.objects.get(key), held) {
-                    (None, held) | (Some(Held::Kept(_) | Held::Refused(_)), held @ Held::Good(_)) => {
-                        view.objects.insert(key.clone(), held.clone());
-                    }
-                    (Some(Held::Good(first)), Held::Good(object)) => {
-                        findings.push(duplicate(object, first));
-                    }
-                    _ => {}
-                }
-            }
-            if !findings.is_empty() {
-                view.findings.insert(path.to_string_lossy().into(), findings);
-            }
-        }
-        view
-    }
-}
-
-/// The files of some paths, and what below them could not be read.
-pub(crate) fn list_files(paths: &[PathBuf]) -> Result<(BTreeSet<PathBuf>, Vec<ScanError>), ScanError> {
-    Walk::all(paths).map(|walk| (walk.files, walk.errors))
 }
 
 /// The finding about an object that another place defines already.
@@ -194,7 +141,7 @@ impl FileState {
     }
 
     /// Takes the new content over.
-    fn take(&mut self, parsed: Parsed) {
+    pub(super) fn take(&mut self, parsed: Parsed) {
         let mut held: BTreeMap<ObjectKey, Held> = BTreeMap::new();
         self.findings.clear();
         let (of_objects, others): (Vec<_>, Vec<_>) =
@@ -229,8 +176,31 @@ impl FileState {
 }
 
 impl View {
+    /// Puts files together; the first file with a present version of an object counts.
+    pub(super) fn of<'f>(files: impl IntoIterator<Item = (Arc<str>, &'f FileState)>) -> Self {
+        let mut view = Self::default();
+        for (name, state) in files {
+            let mut findings = state.findings.clone();
+            for (key, held) in &state.held {
+                match (view.objects.get(key), held) {
+                    (None, held) | (Some(Held::Kept(_) | Held::Refused(_)), held @ Held::Good(_)) => {
+                        view.objects.insert(key.clone(), held.clone());
+                    }
+                    (Some(Held::Good(first)), Held::Good(object)) => {
+                        findings.push(duplicate(object, first));
+                    }
+                    _ => {}
+                }
+            }
+            if !findings.is_empty() {
+                view.findings.insert(name, findings);
+            }
+        }
+        view
+    }
+
     /// What changed from `self` to `now`.
-    fn changes(&self, now: &Self) -> Vec<ObjectChange> {
+    pub(super) fn changes(&self, now: &Self) -> Vec<ObjectChange> {
         let mut changes = Vec::new();
         for (key, held) in &now.objects {
             match (held, self.objects.get(key)) {
@@ -252,66 +222,6 @@ impl View {
         }
         changes
     }
-}
-
-/// Finds files.
-#[derive(Default)]
-struct Walk {
-    files: BTreeSet<PathBuf>,
-    errors: Vec<ScanError>,
-    visited: HashSet<PathBuf>,
-}
-
-impl Walk {
-    /// Finds the files of all paths; fails when one of the paths themselves cannot be read.
-    fn all(paths: &[PathBuf]) -> Result<Self, ScanError> {
-        let mut walk = Self::default();
-        for path in paths {
-            let metadata = fs::metadata(path).map_err(|error| ScanError::new(path, error))?;
-            if metadata.is_dir() {
-                walk.folder(path, 0).map_err(|error| ScanError::new(path, error))?;
-            } else {
-                walk.files.insert(path.clone());
-            }
-        }
-        Ok(walk)
-    }
-
-    fn folder(&mut self, path: &Path, depth: usize) -> io::Result<()> {
-        // Links may lead back; each folder is read once.
-        if depth > MAX_FOLDERS || !self.visited.insert(fs::canonicalize(path)?) {
-            return Ok(());
-        }
-        for entry in fs::read_dir(path)? {
-            let path = entry?.path();
-            let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-            if hidden {
-                continue;
-            }
-            // A link that leads nowhere, or a file that went away since, is no file.
-            let Ok(metadata) = fs::metadata(&path) else { continue };
-            if metadata.is_dir() {
-                if let Err(error) = self.folder(&path, depth + 1) {
-                    self.errors.push(ScanError::new(&path, error));
-                }
-            } else if is_configuration(&path) {
-                if self.files.len() >= MAX_FILES {
-                    return Err(io::Error::other(format!("there are more than {MAX_FILES} files")));
-                }
-                self.files.insert(path);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the path lies in a folder that could not be read, so that its file may still be there.
-    fn is_unreadable(&self, path: &Path) -> bool {
-        self.errors.iter().any(|error| path.starts_with(&error.path) && error.source.kind() != io::ErrorKind::NotFound)
-    }
-}
-
-fn is_configuration(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The annotation that makes a policy only report.
-const DRY_RUN: &str = "istio.io/dry-run";
+pub(super) const DRY_RUN: &str = "istio.io/dry-run";
 
 /// Checks an `AuthorizationPolicy`.
 pub(super) fn validate(object: &Object, spec: &AuthorizationPolicy, findings: &mut Findings<'_>) {
@@ -17,6 +17,9 @@ pub(super) fn validate(object: &Object, spec: &AuthorizationPolicy, findings: &m
     let rules = root.field("rules");
     for (index, entry) in spec.rules.iter().enumerate() {
         rule(rules.index(index), entry, findings);
+        if spec.action == AuthorizationAction::Custom {
+            custom_rule(rules.index(index), entry, findings);
+        }
     }
 }
 
@@ -26,7 +29,7 @@ fn action(object: &Object, spec: &AuthorizationPolicy, findings: &mut Findings<'
         let root = FieldPath::root();
         let path = root.field("metadata");
         let path = path.field("annotations");
-        if value.parse::<bool>().is_err() {
+        if rules::boolean(value).is_none() {
             findings.error(path.field(DRY_RUN), format_args!("{value:?} must be true or false"));
         }
         if matches!(spec.action, AuthorizationAction::Custom | AuthorizationAction::Audit) {
@@ -46,6 +49,39 @@ fn action(object: &Object, spec: &AuthorizationPolicy, findings: &mut Findings<'
     if spec.rules.is_empty() && spec.action != AuthorizationAction::Allow {
         findings.error(root, "without rules the policy never matches");
         findings.help("add an empty rule ({}) to match every request");
+    }
+}
+
+/// Checks what a rule asks for when an outer authorizer decides, which comes before identities and tokens are known.
+fn custom_rule(path: FieldPath<'_>, rule: &Rule, findings: &mut Findings<'_>) {
+    let from = path.field("from");
+    for (index, source) in
+        rule.from.iter().enumerate().filter_map(|(index, entry)| Some((index, entry.source.as_ref()?)))
+    {
+        let path = from.index(index);
+        let path = path.field("source");
+        for (field, list) in [
+            ("namespaces", &source.namespaces),
+            ("notNamespaces", &source.not_namespaces),
+            ("principals", &source.principals),
+            ("notPrincipals", &source.not_principals),
+            ("requestPrincipals", &source.request_principals),
+            ("notRequestPrincipals", &source.not_request_principals),
+            ("serviceAccounts", &source.service_accounts),
+            ("notServiceAccounts", &source.not_service_accounts),
+        ] {
+            if !list.is_empty() {
+                findings.error(path.field(field), format_args!("{field} is not supported for action CUSTOM"));
+            }
+        }
+    }
+    let when = path.field("when");
+    let late = ["source.namespace", "source.principal", "source.serviceAccount", "request.auth."];
+    for (index, entry) in rule.when.iter().enumerate() {
+        if late.iter().any(|prefix| entry.key.starts_with(prefix)) {
+            let path = when.index(index);
+            findings.error(path.field("key"), format_args!("{} is not supported for action CUSTOM", entry.key));
+        }
     }
 }
 

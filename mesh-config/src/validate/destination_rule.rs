@@ -11,6 +11,9 @@ pub(super) fn validate(_: &Object, spec: &DestinationRule, findings: &mut Findin
     let root = FieldPath::spec();
     rules::wildcard_host(root.field("host"), &spec.host, findings);
     rules::export_to(&spec.export_to, false, findings);
+    if spec.workload_selector.is_some() && spec.export_to.iter().any(|entry| entry != ".") {
+        findings.error(root.field("exportTo"), "with a workloadSelector, exportTo can only be \".\"");
+    }
     if let Some(policy) = &spec.traffic_policy {
         traffic_policy::validate(root.field("trafficPolicy"), policy, findings);
     }

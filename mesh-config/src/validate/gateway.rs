@@ -6,8 +6,11 @@ use crate::{
     path::FieldPath,
 };
 
+/// The annotation of gateways that are made from the Gateway API.
+const SEMANTICS: &str = "internal.istio.io/gateway-semantics";
+
 /// Checks a `Gateway`.
-pub(super) fn validate(_: &Object, spec: &Gateway, findings: &mut Findings<'_>) {
+pub(super) fn validate(object: &Object, spec: &Gateway, findings: &mut Findings<'_>) {
     let root = FieldPath::spec();
     let servers = root.field("servers");
     if spec.servers.is_empty() {
@@ -16,7 +19,8 @@ pub(super) fn validate(_: &Object, spec: &Gateway, findings: &mut Findings<'_>) 
     selector::labels(root.field("selector"), &spec.selector, findings);
     for (index, entry) in spec.servers.iter().enumerate() {
         let path = servers.index(index);
-        server(path, entry, findings);
+        let generated = object.meta.annotations.get(SEMANTICS).is_some_and(|value| value == "gateway");
+        server(path, entry, generated, findings);
         let before = &spec.servers[..index];
         let name = entry.name.as_deref().filter(|name| !name.is_empty());
         if name.is_some() && before.iter().any(|other| other.name == entry.name) {
@@ -31,13 +35,13 @@ pub(super) fn validate(_: &Object, spec: &Gateway, findings: &mut Findings<'_>) 
     }
 }
 
-fn server(path: FieldPath<'_>, server: &Server, findings: &mut Findings<'_>) {
+fn server(path: FieldPath<'_>, server: &Server, generated: bool, findings: &mut Findings<'_>) {
     let hosts = path.field("hosts");
     if server.hosts.is_empty() {
         findings.error(hosts, "at least one host is required");
     }
     for (index, host) in server.hosts.iter().enumerate() {
-        server_host(hosts.index(index), host, findings);
+        server_host(hosts.index(index), host, generated, findings);
     }
     if server.default_endpoint.as_deref().is_some_and(|endpoint| !endpoint.is_empty()) {
         findings.error(path.field("defaultEndpoint"), "defaultEndpoint is not supported for gateways");
@@ -65,7 +69,7 @@ fn server(path: FieldPath<'_>, server: &Server, findings: &mut Findings<'_>) {
 }
 
 /// Checks name and protocol of a port.
-pub(super) fn server_port(path: FieldPath<'_>, port: &Port, findings: &mut Findings<'_>) {
+fn server_port(path: FieldPath<'_>, port: &Port, findings: &mut Findings<'_>) {
     rules::protocol(path.field("protocol"), &port.protocol, findings);
     if port.name.is_empty() {
         findings.error(path.field("name"), "the name of the port is required");
@@ -75,10 +79,10 @@ pub(super) fn server_port(path: FieldPath<'_>, port: &Port, findings: &mut Findi
     }
 }
 
-fn server_host(path: FieldPath<'_>, entry: &str, findings: &mut Findings<'_>) {
+fn server_host(path: FieldPath<'_>, entry: &str, generated: bool, findings: &mut Findings<'_>) {
     let (namespace, host) = entry.split_once('/').unwrap_or(("*", entry));
-    // `~`, no namespace, stands in gateways that are made from the Gateway API.
-    let known = matches!(namespace, "*" | "." | "~") || rules::is_label(namespace);
+    // `~`, no namespace, stands in gateways that are made from the Gateway API, until a route is bound.
+    let known = matches!(namespace, "*" | ".") || (generated && namespace == "~") || rules::is_label(namespace);
     if !known {
         findings.error(path, format_args!("invalid namespace {namespace:?} of the host {entry:?}"));
     }
@@ -86,6 +90,9 @@ fn server_host(path: FieldPath<'_>, entry: &str, findings: &mut Findings<'_>) {
         findings.error(path, format_args!("the host {entry:?} is not complete"));
     } else if !rules::is_ip(host) {
         rules::wildcard_host(path, host, findings);
+        if host.starts_with('*') && host != "*" && !host.starts_with("*.") {
+            findings.error(path, format_args!("{host:?} has a partial wildcard: write *.domain"));
+        }
         if host != "*" && !host.contains('.') {
             findings.error(path, format_args!("the short name {host:?} is not allowed: write the full name"));
         }

@@ -2,6 +2,7 @@
 
 mod backend_tls_policy;
 mod cors;
+mod experimental;
 mod external_auth;
 mod filter;
 mod gateway;
@@ -20,6 +21,7 @@ mod session;
 
 pub(super) use self::{
     backend_tls_policy::validate as backend_tls_policy,
+    experimental::{backend as x_backend, mesh as x_mesh, traffic_policy as x_backend_traffic_policy},
     gateway::{validate as gateway, validate_listener_set as listener_set},
     gateway_class::validate as gateway_class,
     grpc_route::validate as grpc_route,

@@ -36,7 +36,7 @@ pub(super) fn validate(
         let at = path.field(field);
         for (name, text) in texts {
             let at = at.field(name);
-            if field != "queryParams" && !rules::is_header_name(name) && !is_claim(name) {
+            if field != "queryParams" && !rules::is_header_or_pseudo(name) && !is_claim(name) {
                 findings.error(at, format_args!("invalid header name {name:?}"));
             }
             // Istio reads this as "is present", though it is no expression.
@@ -69,7 +69,7 @@ fn no_regex_for_delegate(path: FieldPath<'_>, text: &StringMatch, route: &HttpRo
 }
 
 /// Whether the name is that of a claim of a token rather than of a header.
-fn is_claim(name: &str) -> bool {
+pub(super) fn is_claim(name: &str) -> bool {
     name.strip_prefix("@request.auth.claims").is_some_and(|rest| {
         let dotted = rest.strip_prefix('.').is_some_and(|claim| !claim.is_empty());
         let indexed = rest.starts_with('[') && rest.ends_with(']') && rest.len() > 2;

@@ -21,10 +21,13 @@ pub(super) fn validate(path: FieldPath<'_>, route: &HttpRoute, in_delegate: bool
         let path = routes.index(index);
         destination(path.field("destination"), target.destination.as_ref(), findings);
         headers(path.field("headers"), target.headers.as_ref(), findings);
+        authority(path, None, target.headers.as_ref(), findings);
     }
     let all: Vec<_> = route.route.iter().map(|target| target.weight).collect();
     weights(routes, &all, findings);
     headers(path.field("headers"), route.headers.as_ref(), findings);
+    let rewrite = route.rewrite.as_ref().and_then(|rewrite| rewrite.authority.as_deref());
+    authority(path, rewrite, route.headers.as_ref(), findings);
     rules::duration(path.field("timeout"), route.timeout, findings);
     if let Some(policy) = &route.retries {
         retries(path.field("retries"), policy, findings);
@@ -117,8 +120,8 @@ fn cors(path: FieldPath<'_>, policy: &CorsPolicy, findings: &mut Findings<'_>) {
     const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*"];
     let origins = path.field("allowOrigins");
     for (index, origin) in policy.allow_origins.iter().enumerate() {
-        if *origin == StringMatch::Present {
-            findings.error(origins.index(index), "one of exact, prefix and regex is required");
+        if matches!(origin, StringMatch::Present) || *origin == StringMatch::Exact(String::new()) {
+            findings.error(origins.index(index), "one of exact, prefix and regex is required, and not empty");
         }
         rules::string_match(origins.index(index), origin, findings);
     }
@@ -135,7 +138,10 @@ fn cors(path: FieldPath<'_>, policy: &CorsPolicy, findings: &mut Findings<'_>) {
         }
     }
     rules::duration(path.field("maxAge"), policy.max_age, findings);
-    if policy.max_age.is_some_and(|age| age.as_std().subsec_nanos() != 0) {
+    if policy
+        .max_age
+        .is_some_and(|age| age.as_std().subsec_nanos() != 0 && age.as_std().subsec_nanos() % 1_000_000 == 0)
+    {
         findings.error(path.field("maxAge"), "the duration must be whole seconds");
     }
 }
@@ -149,17 +155,16 @@ fn headers(path: FieldPath<'_>, headers: Option<&Headers>, findings: &mut Findin
     let Some(headers) = headers else { return };
     for (field, operations) in [("request", &headers.request), ("response", &headers.response)] {
         if let Some(operations) = operations {
-            operation(path.field(field), operations, findings);
+            operation(path.field(field), operations, field == "request", findings);
         }
     }
 }
 
-fn operation(path: FieldPath<'_>, operations: &HeaderOperations, findings: &mut Findings<'_>) {
+fn operation(path: FieldPath<'_>, operations: &HeaderOperations, of_request: bool, findings: &mut Findings<'_>) {
     for (field, values) in [("set", &operations.set), ("add", &operations.add)] {
         let path = path.field(field);
         for (name, value) in values {
-            let authority = field == "set" && name.eq_ignore_ascii_case(":authority");
-            header_name(path.field(name), name, authority, findings);
+            header_name(path.field(name), name, of_request, findings);
             if !is_header_value(value) {
                 findings.error(path.field(name), format_args!("invalid value {value:?}: a % stands alone"));
                 findings.help("write %% for a percent sign, or %NAME% for a variable");
@@ -172,26 +177,62 @@ fn operation(path: FieldPath<'_>, operations: &HeaderOperations, findings: &mut 
     }
 }
 
+/// Whether a header names the host of a request.
+fn is_authority(name: &str) -> bool {
+    name.eq_ignore_ascii_case(":authority") || name.eq_ignore_ascii_case("host")
+}
+
+/// Checks the name of a header; the host may be changed only in requests, and may not be taken away.
 fn header_name(path: FieldPath<'_>, name: &str, authority: bool, findings: &mut Findings<'_>) {
     if name.is_empty() {
         findings.error(path, "the name of a header must not be empty");
-    } else if !authority && !rules::is_header_name(name) {
+    } else if is_authority(name) {
+        if !authority {
+            findings.error(path, format_args!("the header {name:?} can be set only in requests"));
+        }
+    } else if !rules::is_header_name(name) {
         findings.error(path, format_args!("invalid header name {name:?}"));
     }
 }
 
-/// Whether every `%` of a value is doubled or one of a pair. Source: Envoy's custom request headers.
+/// Checks that the host of a request is set by one setting only.
+fn authority(path: FieldPath<'_>, rewrite: Option<&str>, headers: Option<&Headers>, findings: &mut Findings<'_>) {
+    let Some(request) = headers.and_then(|headers| headers.request.as_ref()) else { return };
+    let mut settings = usize::from(rewrite.is_some_and(|host| !host.is_empty()));
+    let path = path.field("headers");
+    let path = path.field("request");
+    for (field, values) in [("set", &request.set), ("add", &request.add)] {
+        let path = path.field(field);
+        for name in values.keys().filter(|name| is_authority(name)) {
+            settings += 1;
+            if settings > 1 {
+                findings.error(path.field(name), "the host of the request is already set by another setting");
+            }
+        }
+    }
+}
+
+/// Whether every `%` of a value is doubled or begins a whole variable. Source: Envoy's custom request headers.
 fn is_header_value(value: &str) -> bool {
     let mut rest = value;
     while let Some((_, after)) = rest.split_once('%') {
-        if let Some(after) = after.strip_prefix('%') {
-            rest = after;
-            continue;
-        }
-        let Some((_, after)) = after.split_once('%') else { return false };
-        rest = after;
+        let Some(next) = after.strip_prefix('%').or_else(|| variable(after)) else { return false };
+        rest = next;
     }
     true
+}
+
+/// What follows `NAME%`, `NAME(ARGUMENTS)%` or `NAME(ARGUMENTS):LENGTH%`.
+fn variable(text: &str) -> Option<&str> {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|end| *end > 0)?;
+    let mut rest = &text[end..];
+    if rest.starts_with('(') {
+        rest = &rest[rest.find(')')? + 1..];
+    }
+    if let Some(length) = rest.strip_prefix(':') {
+        rest = length.trim_start_matches(|c: char| c.is_ascii_digit());
+    }
+    rest.strip_prefix('%')
 }
 
 fn mirrors(path: FieldPath<'_>, route: &HttpRoute, findings: &mut Findings<'_>) {

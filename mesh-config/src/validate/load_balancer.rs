@@ -1,8 +1,8 @@
 //! The rules of load balancer settings.
 
-use super::{Findings, rules};
+use super::{Findings, locality, rules};
 use crate::{
-    model::{ConsistentHashLb, LoadBalancerSettings, LocalityFailover, LocalityLbSetting, WarmupConfiguration},
+    model::{ConsistentHashLb, LoadBalancerSettings, WarmupConfiguration},
     path::FieldPath,
 };
 
@@ -20,7 +20,7 @@ pub(super) fn validate(path: FieldPath<'_>, settings: &LoadBalancerSettings, fin
     }
     if let Some(locality) = &settings.locality_lb_setting {
         let at = path.field("localityLbSetting");
-        locality_setting(at, locality, findings);
+        locality::setting(at, locality, findings);
         if settings.zone_aware_lb_setting.is_some() {
             findings
                 .error(path.field("zoneAwareLbSetting"), "localityLbSetting and zoneAwareLbSetting exclude each other");
@@ -28,7 +28,7 @@ pub(super) fn validate(path: FieldPath<'_>, settings: &LoadBalancerSettings, fin
     }
     if let Some(zones) = &settings.zone_aware_lb_setting {
         let at = path.field("zoneAwareLbSetting");
-        failover(at, &zones.failover, findings);
+        locality::failover(at, &zones.failover, findings);
     }
     rules::duration(path.field("warmupDurationSecs"), settings.warmup_duration_secs, findings);
     if let Some(warmup) = &settings.warmup {
@@ -44,8 +44,9 @@ fn consistent_hash(path: FieldPath<'_>, hash: &ConsistentHashLb, findings: &mut 
         hash.http_query_parameter_name.as_ref().is_some_and(|name| !name.is_empty()),
     ];
     match keys.iter().filter(|given| **given).count() {
+        // Istio accepts it, though nothing is hashed then.
         0 => findings
-            .error(path, "one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName is required"),
+            .warning(path, "one of httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName is required"),
         1 => {}
         _ => findings
             .error(path, "httpHeaderName, httpCookie, useSourceIp and httpQueryParameterName exclude each other"),
@@ -74,44 +75,6 @@ fn consistent_hash(path: FieldPath<'_>, hash: &ConsistentHashLb, findings: &mut 
 fn is_prime(number: u64) -> bool {
     (2..=5_000_011).contains(&number)
         && (2..).take_while(|d| d * d <= number).all(|divisor| !number.is_multiple_of(divisor))
-}
-
-fn locality_setting(path: FieldPath<'_>, locality: &LocalityLbSetting, findings: &mut Findings<'_>) {
-    if !locality.distribute.is_empty() && (!locality.failover.is_empty() || !locality.failover_priority.is_empty()) {
-        findings.error(path, "distribute excludes failover and failoverPriority");
-    }
-    let shares = path.field("distribute");
-    for (index, part) in locality.distribute.iter().enumerate() {
-        let path = shares.index(index);
-        if part.from.is_empty() {
-            findings.error(path.field("from"), "the locality is required");
-        }
-        let total: u64 = part.to.values().map(|share| u64::from(*share)).sum();
-        if total != 100 {
-            findings.error(path.field("to"), format_args!("the shares add up to {total}, not 100"));
-        }
-        for (name, _) in part.to.iter().filter(|(_, share)| **share == 0) {
-            let path = path.field("to");
-            findings.error(path.field(name), "the share must be at least 1");
-        }
-    }
-    failover(path, &locality.failover, findings);
-}
-
-fn failover(path: FieldPath<'_>, pairs: &[LocalityFailover], findings: &mut Findings<'_>) {
-    let path = path.field("failover");
-    for (index, pair) in pairs.iter().enumerate() {
-        let path = path.index(index);
-        if pair.from == pair.to {
-            findings.error(path, format_args!("the region {:?} cannot take over for itself", pair.from));
-        }
-        for (field, region) in [("from", &pair.from), ("to", &pair.to)] {
-            if region.contains(['*', '/']) {
-                findings
-                    .error(path.field(field), format_args!("{region:?} must be a region, without zone or wildcard"));
-            }
-        }
-    }
 }
 
 fn warm_up(path: FieldPath<'_>, warmup: &WarmupConfiguration, findings: &mut Findings<'_>) {

@@ -1,15 +1,21 @@
 //! The rules of `RequestAuthentication`.
 
-use super::{Findings, rules, selector};
+use super::{Findings, authorization_policy::DRY_RUN, rules, selector};
 use crate::{
     model::{JwtRule, Object, RequestAuthentication},
     path::FieldPath,
 };
 
 /// Checks a `RequestAuthentication`.
-pub(super) fn validate(_: &Object, spec: &RequestAuthentication, findings: &mut Findings<'_>) {
+pub(super) fn validate(object: &Object, spec: &RequestAuthentication, findings: &mut Findings<'_>) {
     let root = FieldPath::spec();
     selector::policy_target(spec.selector.as_ref(), spec.target_ref.as_ref(), &spec.target_refs, findings);
+    if object.meta.annotations.contains_key(DRY_RUN) {
+        let root = FieldPath::root();
+        let path = root.field("metadata");
+        let path = path.field("annotations");
+        findings.error(path.field(DRY_RUN), "a RequestAuthentication cannot be run dry: remove the annotation");
+    }
     let rules = root.field("jwtRules");
     for (index, entry) in spec.jwt_rules.iter().enumerate() {
         rule(rules.index(index), entry, findings);

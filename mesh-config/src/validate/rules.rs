@@ -105,10 +105,13 @@ pub(super) fn port(path: FieldPath<'_>, number: u32, findings: &mut Findings<'_>
     }
 }
 
-/// Checks a duration, which must be at least a millisecond when it is given.
+/// Checks a duration, which must be at least a millisecond, and whole milliseconds, when it is given.
 pub(super) fn duration(path: FieldPath<'_>, span: Option<Duration>, findings: &mut Findings<'_>) {
-    if span.is_some_and(|span| span < Duration::from_millis(1)) {
+    let Some(span) = span else { return };
+    if span < Duration::from_millis(1) {
         findings.error(path, "the duration must be at least 1ms");
+    } else if span.as_std().subsec_nanos() % 1_000_000 != 0 {
+        findings.error(path, "the duration must be whole milliseconds");
     }
 }
 
@@ -157,6 +160,20 @@ pub(super) fn is_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
+/// Whether a text is the name of a header or of an HTTP/2 pseudo-header, such as `:authority`.
+pub(super) fn is_header_or_pseudo(name: &str) -> bool {
+    is_header_name(name.strip_prefix(':').unwrap_or(name))
+}
+
+/// A boolean as Go's `strconv.ParseBool` reads it, which is how annotations are read.
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// Whether a text is a header's name as Istio's own fields take it.
 pub(super) fn is_plain_header_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
@@ -194,8 +211,14 @@ pub(super) fn export_to(list: &[String], allow_none: bool, findings: &mut Findin
             "~" if allow_none => {}
             namespace => label(path, "namespace", namespace, findings),
         }
-        if list[..index].contains(entry) {
-            findings.error(path, format_args!("{entry:?} stands twice"));
+        let own = findings.object().namespace();
+        let twice = match entry.as_str() {
+            "." => list[..index].iter().any(|other| other == "." || other == own),
+            other if other == own => list[..index].iter().any(|before| before == "." || before == own),
+            _ => list[..index].contains(entry),
+        };
+        if twice {
+            findings.error(path, format_args!("{entry:?} stands twice (`.` is the object's own namespace)"));
         } else if list.len() > 1 && (entry == "*" || entry == "~") {
             findings.error(path, format_args!("{entry:?} must stand alone"));
         }
@@ -214,6 +237,8 @@ pub(super) fn protocol(path: FieldPath<'_>, text: &str, findings: &mut Findings<
 pub(super) fn unix_path(path: FieldPath<'_>, socket: &str, findings: &mut Findings<'_>) {
     if socket.len() < 2 || !socket.starts_with(['/', '@']) {
         findings.error(path, format_args!("the socket {socket:?} must be an absolute path or begin with '@'"));
+    } else if socket.ends_with('/') {
+        findings.error(path, format_args!("the socket {socket:?} must not be a folder"));
     }
 }
 

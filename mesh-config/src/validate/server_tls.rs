@@ -62,6 +62,7 @@ fn own_certificate(path: FieldPath<'_>, tls: &ServerTlsSettings, findings: &mut 
         ("serverCertificate", is_given(tls.server_certificate.as_ref())),
         ("privateKey", is_given(tls.private_key.as_ref())),
         ("caCertificates", is_given(tls.ca_certificates.as_ref())),
+        ("caCrl", is_given(tls.ca_crl.as_ref())),
         ("credentialName", is_given(tls.credential_name.as_ref())),
         ("credentialNames", !tls.credential_names.is_empty()),
         ("tlsCertificates", !tls.tls_certificates.is_empty()),
@@ -77,8 +78,17 @@ fn certificates(path: FieldPath<'_>, tls: &ServerTlsSettings, findings: &mut Fin
     let certificate = is_given(tls.server_certificate.as_ref());
     let key = is_given(tls.private_key.as_ref());
     let mutual = tls.mode != ServerTlsMode::Simple;
-    if is_given(tls.credential_name.as_ref()) && !tls.credential_names.is_empty() {
-        findings.error(path.field("credentialNames"), "credentialName and credentialNames exclude each other");
+    let sources = [
+        ("credentialName", is_given(tls.credential_name.as_ref())),
+        ("credentialNames", !tls.credential_names.is_empty()),
+        ("serverCertificate", certificate && key),
+        ("tlsCertificates", !tls.tls_certificates.is_empty()),
+    ];
+    let given: Vec<&str> = sources.iter().filter(|(_, given)| *given).map(|(field, _)| *field).collect();
+    if let [first, others @ ..] = given.as_slice() {
+        for other in others {
+            findings.error(path.field(other), format_args!("{first} and {other} exclude each other: keep one"));
+        }
     }
     for (field, count) in
         [("credentialNames", tls.credential_names.len()), ("tlsCertificates", tls.tls_certificates.len())]
@@ -86,15 +96,13 @@ fn certificates(path: FieldPath<'_>, tls: &ServerTlsSettings, findings: &mut Fin
         if count > MOST {
             findings.warning(path.field(field), "only the first two count: one for RSA, one for ECDSA");
         }
-        if count > 0 && (certificate || key) {
-            findings.error(path.field(field), format_args!("serverCertificate and {field} exclude each other"));
-        }
-    }
-    if !tls.credential_names.is_empty() && !tls.tls_certificates.is_empty() {
-        findings.error(path.field("tlsCertificates"), "credentialNames and tlsCertificates exclude each other");
     }
     if has_secret(tls) {
         return;
+    }
+    if !mutual && is_given(tls.ca_crl.as_ref()) {
+        findings
+            .error(path.field("caCrl"), "a list of revoked certificates has no effect for SIMPLE: clients show none");
     }
     if is_given(tls.ca_cert_credential_name.as_ref()) && !certificate && tls.tls_certificates.is_empty() {
         findings.error(path, "credentialName is required with caCertCredentialName");

@@ -39,7 +39,7 @@ pub(super) fn validate(_: &Object, spec: &ServiceEntry, findings: &mut Findings<
         for name in endpoint.ports.keys().filter(|name| !known(name)) {
             findings.error(ports.field(name), format_args!("the service has no port with the name {name:?}"));
         }
-        workload(path, endpoint, spec.resolution, findings);
+        workload(path, endpoint, spec.resolution, spec.ports.len(), findings);
     }
 }
 
@@ -123,7 +123,7 @@ fn resolution(spec: &ServiceEntry, findings: &mut Findings<'_>) {
 
 /// Checks a `WorkloadEntry`.
 pub(super) fn validate_workload(_: &Object, spec: &WorkloadEntry, findings: &mut Findings<'_>) {
-    workload(FieldPath::spec(), spec, Resolution::Dns, findings);
+    workload(FieldPath::spec(), spec, Resolution::Dns, 0, findings);
     if spec.address.as_deref().unwrap_or_default().is_empty() && spec.network.as_deref().unwrap_or_default().is_empty()
     {
         findings.error(FieldPath::spec(), "address is required, unless the workload is reached through its network");
@@ -135,12 +135,18 @@ pub(super) fn group_template(path: FieldPath<'_>, template: &WorkloadEntry, find
     if template.address.as_deref().unwrap_or_default().is_empty() {
         ports_and_labels(path, template, findings);
     } else {
-        workload(path, template, Resolution::Dns, findings);
+        workload(path, template, Resolution::Dns, 0, findings);
     }
 }
 
-/// Checks an endpoint, also as a part of a service.
-fn workload(path: FieldPath<'_>, entry: &WorkloadEntry, resolution: Resolution, findings: &mut Findings<'_>) {
+/// Checks an endpoint, also as a part of a service with so many ports.
+fn workload(
+    path: FieldPath<'_>,
+    entry: &WorkloadEntry,
+    resolution: Resolution,
+    ports_of_service: usize,
+    findings: &mut Findings<'_>,
+) {
     let in_service = path.to_string() != "spec";
     let at = path.field("address");
     match entry.address.as_deref().unwrap_or_default() {
@@ -152,6 +158,9 @@ fn workload(path: FieldPath<'_>, entry: &WorkloadEntry, resolution: Resolution, 
                 rules::unix_path(at, socket, findings);
                 if !entry.ports.is_empty() {
                     findings.error(path.field("ports"), "an endpoint on a Unix socket has no ports");
+                }
+                if in_service && ports_of_service > 1 {
+                    findings.error(at, "a service with an endpoint on a Unix socket has a single port");
                 }
                 if in_service && resolution != Resolution::Static {
                     findings.error(at, "an endpoint on a Unix socket needs resolution STATIC");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Findings, gateway::server_port, rules, selector, server_tls, traffic_policy, virtual_service};
+use super::{Findings, rules, selector, server_tls, traffic_policy, virtual_service};
 use crate::{
     model::{
         CaptureMode, IstioEgressListener, IstioIngressListener, Object, OutboundTrafficPolicyMode, Port, ServerTlsMode,
@@ -36,6 +36,11 @@ pub(super) fn validate(_: &Object, spec: &Sidecar, findings: &mut Findings<'_>) 
     let path = root.field("egress");
     let mut ports = BTreeSet::new();
     for (index, listener) in spec.egress.iter().enumerate() {
+        let socket = listener.bind.as_deref().filter(|bind| bind.starts_with("unix://"));
+        if socket.is_some() && spec.egress[..index].iter().any(|other| other.bind.as_deref() == socket) {
+            let path = path.index(index);
+            findings.error(path.field("bind"), "another listener is bound to the same socket");
+        }
         let last = index + 1 == spec.egress.len();
         egress(path.index(index), listener, last, &mut ports, findings);
     }
@@ -56,7 +61,10 @@ pub(super) fn validate(_: &Object, spec: &Sidecar, findings: &mut Findings<'_>) 
 
 /// Checks a port and that it stands once.
 fn port(path: FieldPath<'_>, port: &Port, socket: bool, seen: &mut BTreeSet<u32>, findings: &mut Findings<'_>) {
-    server_port(path, port, findings);
+    // Unlike a gateway's, the port of a sidecar needs neither protocol (it is detected) nor name.
+    if !port.protocol.is_empty() {
+        rules::protocol(path.field("protocol"), &port.protocol, findings);
+    }
     let at = path.field("number");
     if socket {
         if port.number != 0 {
@@ -127,6 +135,7 @@ fn ingress_tls(path: FieldPath<'_>, tls: &ServerTlsSettings, port: &Port, findin
         ("subjectAltNames", !tls.subject_alt_names.is_empty()),
         ("credentialName", tls.credential_name.as_ref().is_some_and(|name| !name.is_empty())),
         ("credentialNames", !tls.credential_names.is_empty()),
+        ("tlsCertificates", !tls.tls_certificates.is_empty()),
     ] {
         if given {
             findings.error(path.field(field), format_args!("{field} is not supported for sidecars"));

@@ -150,7 +150,7 @@ fn is_given(text: Option<&String>) -> bool {
     text.is_some_and(|text| !text.is_empty())
 }
 
-fn client_tls(path: FieldPath<'_>, tls: &ClientTlsSettings, findings: &mut Findings<'_>) {
+pub(super) fn client_tls(path: FieldPath<'_>, tls: &ClientTlsSettings, findings: &mut Findings<'_>) {
     let certificate = is_given(tls.client_certificate.as_ref());
     let key = is_given(tls.private_key.as_ref());
     let authorities = is_given(tls.ca_certificates.as_ref());
@@ -159,18 +159,22 @@ fn client_tls(path: FieldPath<'_>, tls: &ClientTlsSettings, findings: &mut Findi
     if tls.insecure_skip_verify == Some(true) {
         let useless = [
             ("caCertificates", authorities),
-            ("caCrl", is_given(tls.ca_crl.as_ref())),
+            ("credentialName", secret && tls.mode == ClientTlsMode::Simple),
             ("subjectAltNames", !tls.subject_alt_names.is_empty()),
         ];
         for (field, _) in useless.into_iter().filter(|(_, given)| *given) {
             findings.error(path.field(field), format_args!("{field} and insecureSkipVerify: true exclude each other"));
         }
     }
-    let uses_secret = secret && matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual);
-    if uses_secret || tls.mode == ClientTlsMode::IstioMutual {
-        let by = if uses_secret { "credentialName" } else { "ISTIO_MUTUAL" };
-        for (field, _) in files.into_iter().filter(|(_, given)| *given) {
-            findings.error(path.field(field), format_args!("{field} and {by} exclude each other"));
+    let crl = ("caCrl", is_given(tls.ca_crl.as_ref()));
+    if secret && matches!(tls.mode, ClientTlsMode::Simple | ClientTlsMode::Mutual) {
+        for (field, _) in files.into_iter().chain([crl]).filter(|(_, given)| *given) {
+            findings.error(path.field(field), format_args!("{field} and credentialName exclude each other"));
+        }
+    }
+    if tls.mode == ClientTlsMode::IstioMutual {
+        for (field, _) in files.into_iter().chain([crl]).filter(|(_, given)| *given) {
+            findings.warning(path.field(field), format_args!("{field} has no effect with ISTIO_MUTUAL"));
         }
     }
     if tls.mode == ClientTlsMode::Mutual && !secret {

@@ -1,6 +1,6 @@
 //! The rules of `VirtualService`.
 
-use super::{Findings, http_route, l4_route, rules, unreachable};
+use super::{Findings, http_match, http_route, l4_route, rules, unreachable};
 use crate::{
     hosts::host_covers,
     model::{Destination, Object, VirtualService},
@@ -29,6 +29,7 @@ pub(super) fn validate(_: &Object, spec: &VirtualService, findings: &mut Finding
     if spec.http.is_empty() && spec.tls.is_empty() && spec.tcp.is_empty() {
         findings.error(root, "at least one of http, tls and tcp is required");
     }
+    claims(spec, findings);
     let http = root.field("http");
     for (index, route) in spec.http.iter().enumerate() {
         http_route::validate(http.index(index), route, delegate, findings);
@@ -42,6 +43,29 @@ pub(super) fn validate(_: &Object, spec: &VirtualService, findings: &mut Finding
         l4_route::tcp(path.index(index), route, findings);
     }
     unreachable::validate(spec, findings);
+}
+
+/// Checks that routes by the claims of tokens are bound to a gateway: sidecars do not have the claims.
+fn claims(spec: &VirtualService, findings: &mut Findings<'_>) {
+    if spec.gateways.iter().any(|gateway| gateway != "mesh") {
+        return;
+    }
+    let root = FieldPath::spec();
+    let http = root.field("http");
+    for (index, route) in spec.http.iter().enumerate() {
+        let path = http.index(index);
+        let path = path.field("match");
+        for (index, condition) in route.matches.iter().enumerate() {
+            let path = path.index(index);
+            for (field, headers) in [("headers", &condition.headers), ("withoutHeaders", &condition.without_headers)] {
+                for name in headers.keys().filter(|name| http_match::is_claim(name)) {
+                    let path = path.field(field);
+                    findings.error(path.field(name), "routing by the claims of a token works only at gateways");
+                    findings.help("name a gateway in gateways");
+                }
+            }
+        }
+    }
 }
 
 fn hosts(spec: &VirtualService, findings: &mut Findings<'_>) {

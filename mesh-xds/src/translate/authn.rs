@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use mesh_config::{
     Snapshot,
     model::{MutualTlsMode, Object, PeerAuthentication},
+    precedence::oldest_first,
 };
 
 use super::MeshOptions;
@@ -48,7 +49,7 @@ impl PeerModes {
         let root = &options.root_namespace;
         let mut all = Self { mesh: Mode::Permissive, namespaces: BTreeMap::new(), workloads: BTreeMap::new() };
         let mut policies: Vec<_> = snapshot.all::<PeerAuthentication>().collect();
-        policies.sort_by_key(|policy| super::age(policy.object));
+        policies.sort_by(|one, other| oldest_first(one.object, other.object));
         let mut wide = BTreeMap::new();
         for policy in policies {
             let namespace = policy.object.namespace();

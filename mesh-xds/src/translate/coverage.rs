@@ -27,14 +27,14 @@ pub(super) fn notices(snapshot: &Snapshot) -> Vec<Notice> {
         authorization(&mut Findings::of(typed.object, &mut found), typed.object, typed.spec);
     }
     let whole = "this kind is not implemented: the object has no effect";
-    let unused = Kind::all().filter(|kind| kind.is_strict() && !TRANSLATED.contains(kind));
+    let unused = Kind::all().filter(|kind| (kind.is_strict() || *kind == Kind::Ingress) && !TRANSLATED.contains(kind));
     for object in unused.flat_map(|kind| snapshot.of_kind(kind)) {
         found.push(Notice::new(object.key(), "", whole));
     }
     found
 }
 
-/// Kinds of the mesh's API groups that are carried out; templates of workloads have nothing to be carried out.
+/// Kinds, of the mesh's API groups, that are carried out; templates of workloads have nothing to be carried out.
 const TRANSLATED: [Kind; 8] = [
     Kind::WorkloadEntry,
     Kind::WorkloadGroup,

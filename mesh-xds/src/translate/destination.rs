@@ -8,6 +8,7 @@ use mesh_config::{
         ClientTlsSettings, ConnectionPoolSettings, DestinationRule, LoadBalancerSettings, Object, OutlierDetection,
         Subset, TrafficPolicy,
     },
+    precedence::oldest_first,
 };
 
 use super::{MeshOptions, names};
@@ -54,7 +55,7 @@ impl Destinations {
     pub(super) fn read(snapshot: &Snapshot, options: &MeshOptions) -> Self {
         let mut all = Self { root_namespace: options.root_namespace.clone(), ..Self::default() };
         let mut rules: Vec<_> = snapshot.all::<DestinationRule>().collect();
-        rules.sort_by_key(|rule| super::age(rule.object));
+        rules.sort_by(|one, other| oldest_first(one.object, other.object));
         for rule in rules {
             let namespace = rule.object.namespace();
             let entry = Entry {
@@ -79,7 +80,7 @@ impl Destinations {
     /// The rule that a caller in `namespace` with `labels` applies to `service`.
     ///
     /// Searched in Istio's order: the caller's namespace, the service's, the root namespace; in each the most specific
-    /// host.
+    /// host. The rule is [`mesh_config::precedence::destination_rules`], over an index.
     pub(super) fn rule(&self, service: &Service, namespace: &str, labels: &Labels) -> Rule<'_> {
         let of = |home: &str| self.rule_in(home, service.hostname(), namespace, labels);
         let own = if namespace == self.root_namespace { None } else { of(namespace) };

@@ -8,6 +8,7 @@ use std::{
 use mesh_config::{
     Snapshot,
     model::{self, Destination, HttpCookie, LoadBalancerSettings, Object, VirtualService},
+    precedence::oldest_first,
 };
 use mesh_xds_api::envoy::config::route::v3::route_action::{
     HashPolicy,
@@ -34,7 +35,7 @@ pub(super) struct VirtualServiceEntry {
 /// All VirtualServices, oldest first.
 pub(super) fn virtual_services(snapshot: &Snapshot, cluster_domain: &str) -> Vec<VirtualServiceEntry> {
     let mut all: Vec<_> = snapshot.all::<VirtualService>().collect();
-    all.sort_by_key(|typed| super::age(typed.object));
+    all.sort_by(|one, other| oldest_first(one.object, other.object));
     let entry = |typed: mesh_config::Typed<'_, VirtualService>| {
         let namespace = typed.object.namespace();
         let hosts = typed.spec.hosts.iter().map(|host| names::resolve_host(host, namespace, cluster_domain));
@@ -141,7 +142,7 @@ impl<'a> View<'a> {
         let namespace = self.node.namespace.as_str();
         let mut records: Vec<&ServiceRecord> =
             self.context.registry.services().filter(|record| record.service.namespace() == namespace).collect();
-        records.sort_by_key(|record| super::service_age(&record.service));
+        records.sort_by(|one, other| super::service_age(&one.service).cmp(&super::service_age(&other.service)));
         let mut found = BTreeMap::new();
         for record in records {
             let selected = record.service.selector.as_ref().is_some_and(|selector| self.labels.matches(selector));

@@ -1,11 +1,11 @@
 //! `mesh analyze`.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, path::PathBuf};
 
 use anyhow::Context as _;
 use mesh_config::{
-    Diagnostic, TextRenderer, analyze_all, analyze_all_in, load_path, parse_mesh_config, render_json, render_sarif,
-    sort_diagnostics, suppress, worst_level,
+    Diagnostic, LoadResult, Snapshot, TextRenderer, analyze_all, analyze_all_in, analyze_clusters, load_mesh_config,
+    load_path, render_json, render_sarif, sort_diagnostics, suppress, worst_level,
 };
 
 use crate::{
@@ -21,11 +21,13 @@ pub(crate) fn analyze(args: AnalyzeArgs) -> anyhow::Result<u8> {
         None => diagnostics.extend(analyze_all(loaded.all_objects())),
         Some(file) => {
             let text = std::fs::read_to_string(file).with_context(|| format!("--mesh-config {}", file.display()))?;
-            let mesh = parse_mesh_config(&file.to_string_lossy(), &text)
+            let settings = load_mesh_config(&file.to_string_lossy(), &text)
                 .map_err(|finding| anyhow::anyhow!("--mesh-config: {finding}"))?;
-            diagnostics.extend(analyze_all_in(loaded.all_objects(), &mesh));
+            diagnostics.extend(settings.diagnostics);
+            diagnostics.extend(analyze_all_in(loaded.all_objects(), &settings.mesh));
         }
     }
+    diagnostics.extend(between_clusters(&loaded, &args.cluster)?);
     suppress(&mut diagnostics, &args.suppress, loaded.all_objects());
     sort_diagnostics(&mut diagnostics);
     match args.output {
@@ -40,6 +42,16 @@ pub(crate) fn analyze(args: AnalyzeArgs) -> anyhow::Result<u8> {
     };
     let found = worst_level(&diagnostics).is_some_and(|worst| worst >= least);
     Ok(if found { exit::NO } else { exit::OK })
+}
+
+/// Findings about Services that are not the same in all clusters.
+fn between_clusters(loaded: &LoadResult, others: &[(String, PathBuf)]) -> anyhow::Result<Vec<Diagnostic>> {
+    let snapshot = |loaded: &LoadResult| Snapshot::from_objects(loaded.all_objects().cloned());
+    let mut clusters = vec![("PATH", snapshot(loaded))];
+    for (name, path) in others {
+        clusters.push((name.as_str(), snapshot(&load_path([path])?)));
+    }
+    Ok(analyze_clusters(&clusters.iter().map(|(name, snapshot)| (*name, snapshot)).collect::<Vec<_>>()))
 }
 
 /// Findings with their lines, for people.

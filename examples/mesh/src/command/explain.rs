@@ -23,6 +23,8 @@ pub(crate) fn explain(args: ExplainArgs) -> anyhow::Result<u8> {
         (TextOrJson::Json, codes) => println!("{:#}", codes.iter().map(|code| row(*code)).collect::<Value>()),
         (TextOrJson::Text, [code]) if args.code.is_some() => {
             println!("{code} {} ({})\n\n{}\n\nmessage: {}", code.name(), code.level(), code.doc(), code.template());
+            println!("what to do: {}\npage: {}", code.fix(), code.page());
+            code.upstream_page().into_iter().for_each(|page| println!("Istio's page: {page}"));
         }
         (TextOrJson::Text, codes) => {
             codes.iter().for_each(|code| println!("{code:<8} {:<8} {}", code.level(), code.doc()));
@@ -38,5 +40,8 @@ fn row(code: Code) -> Value {
         "level": code.level(),
         "meaning": code.doc(),
         "message": code.template(),
+        "fix": code.fix(),
+        "page": code.page(),
+        "documentation": code.documentation(),
     })
 }

@@ -15,6 +15,8 @@ pub struct SessionPersistence {
     pub cookie: Option<SessionCookie>,
     /// The header that names the session.
     pub header: Option<SessionHeader>,
+    /// How long the cookie lives. Of older versions.
+    pub cookie_config: Option<SessionCookieConfig>,
     /// The name of the session. Of older versions.
     pub session_name: Option<String>,
     /// The longest pause within a session. Of older versions.
@@ -31,6 +33,14 @@ pub struct SessionCookie {
     pub name: Option<String>,
     /// The path; `/` by default.
     pub path: Option<String>,
+}
+
+/// How long the cookie of a session lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct SessionCookieConfig {
+    /// `Session` (default) or `Permanent`.
+    pub lifetime_type: Option<String>,
 }
 
 /// The header that names a session.

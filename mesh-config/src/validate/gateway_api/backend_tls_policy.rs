@@ -47,7 +47,7 @@ fn targets(path: FieldPath<'_>, list: &[PolicyTarget], findings: &mut Findings<'
 }
 
 /// Checks how certificates are verified; `given` tells whether the list of authorities was written, empty or not.
-fn validation(path: FieldPath<'_>, how: &BackendTlsValidation, given: bool, findings: &mut Findings<'_>) {
+pub(super) fn validation(path: FieldPath<'_>, how: &BackendTlsValidation, given: bool, findings: &mut Findings<'_>) {
     name::precise_host(path.field("hostname"), &how.hostname, findings);
     let refs = path.field("caCertificateRefs");
     rules::max_items(refs, how.ca_certificate_refs.len(), 8, findings);

@@ -23,9 +23,18 @@ pub(super) fn validate(path: FieldPath<'_>, session: &SessionPersistence, findin
             header::token(at.field("name"), text, findings);
         }
         rules::max_len(at.field("path"), cookie.path.as_deref().unwrap_or_default(), 1024, findings);
-        if cookie.lifetime_type.as_deref() == Some("Permanent") && session.absolute_timeout.is_none() {
-            findings.error(path, "absoluteTimeout is required for a permanent cookie");
+    }
+    if let Some(config) = &session.cookie_config {
+        let at = path.field("cookieConfig");
+        if !by_cookie {
+            findings.error(at, "cookieConfig needs type Cookie");
         }
+        name::word(at.field("lifetimeType"), config.lifetime_type.as_deref(), &["Permanent", "Session"], findings);
+    }
+    let own = session.cookie.as_ref().and_then(|cookie| cookie.lifetime_type.as_deref());
+    let older = session.cookie_config.as_ref().and_then(|config| config.lifetime_type.as_deref());
+    if own.or(older) == Some("Permanent") && session.absolute_timeout.is_none() {
+        findings.error(path, "absoluteTimeout is required for a permanent cookie");
     }
     if let Some(sent) = &session.header {
         let at = path.field("header");

@@ -16,7 +16,7 @@ use crate::{
     translate::{
         OutboundPolicy,
         http::{self, HttpKey, Routes, Side},
-        names,
+        names, service_age,
         view::View,
     },
 };
@@ -82,7 +82,9 @@ fn tcp_listeners(
         let others = record.service.ports.iter().filter(|port| !port.protocol.is_http());
         ports.extend(others.map(|port| (&*record.service, port)));
     }
-    ports.sort_by_key(|(service, port)| (crate::translate::service_age(service), port.number));
+    ports.sort_by(|(one, port), (other, second)| {
+        (service_age(one), port.number).cmp(&(service_age(other), second.number))
+    });
     let mut drafts: BTreeMap<(IpAddr, u16), Draft> = BTreeMap::new();
     for (service, port) in ports {
         for address in binds(view, service, bind) {
