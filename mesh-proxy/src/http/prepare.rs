@@ -157,7 +157,8 @@ fn line(model: &HttpConnectionManager, request: &request::Parts) -> Result<(), L
         return Err(codec_error(StatusCode::BAD_REQUEST, "http1.codec_error"));
     }
     let path = target::path(request);
-    if (path == "*" && request.method != Method::OPTIONS) || !path.is_ascii() {
+    // Envoy's parser of HTTP/1 refuses bytes that no URI has; its HTTP/2 codec lets them pass.
+    if (path == "*" && request.method != Method::OPTIONS) || (http1 && !path.is_ascii()) {
         return Err(bad_request("http.invalid_path"));
     }
     headers::check_connection(&request.headers).map_err(|()| bad_request("http1.connection_header_rejected"))

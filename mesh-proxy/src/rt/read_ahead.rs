@@ -4,7 +4,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop::poll_proceed,
+};
 
 use super::Scratch;
 
@@ -51,6 +54,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
             this.held = Some(Held { buffer, start: 0, end });
         }
         if let Some(held) = &mut this.held {
+            // Counts against the task's turn as a read of the socket does: a client that sends without a pause must not
+            // keep the worker for itself.
+            ready!(poll_proceed(cx)).made_progress();
             let n = buf.remaining().min(held.end - held.start);
             buf.put_slice(&held.buffer[held.start..held.start + n]);
             held.start += n;

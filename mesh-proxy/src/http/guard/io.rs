@@ -146,6 +146,10 @@ impl FramesSeen {
     }
 }
 
+/// Frames that are read in one turn of the connection's task; then its streams have theirs. A read may bring more at once,
+/// and is paid for with so many turns: the codec holds what streams have not taken, at a cost far above that of a byte.
+const TURN: usize = 128;
+
 /// HTTP/2 frames on their way to and from the codec. A flood ends the connection: reading fails.
 #[derive(Debug)]
 pub(in crate::http) struct Http2Io<S> {
@@ -154,12 +158,14 @@ pub(in crate::http) struct Http2Io<S> {
     outbound: Frames,
     watch: FloodWatch,
     seen: Rc<FramesSeen>,
+    /// Frames read that no turn was given for.
+    burst: usize,
 }
 
 impl<S> Http2Io<S> {
     pub(in crate::http) fn new(inner: S, limits: Http2Limits, seen: Rc<FramesSeen>) -> Self {
         let watch = FloodWatch::new(limits, Instant::now());
-        Self { inner, inbound: Frames::of_client(), outbound: Frames::of_server(), watch, seen }
+        Self { inner, inbound: Frames::of_client(), outbound: Frames::of_server(), watch, seen, burst: 0 }
     }
 
     fn wrote(&mut self, bytes: &[u8], now: Instant) {
@@ -181,11 +187,23 @@ impl<S> Http2Io<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Http2Io<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.burst >= TURN {
+            this.burst -= TURN;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+        let Poll::Ready(read) = Pin::new(&mut this.inner).poll_read(cx, buf) else {
+            this.burst = 0;
+            return Poll::Pending;
+        };
+        read?;
         let now = Instant::now();
-        let Self { inbound, watch, .. } = this;
-        let walked = inbound.walk(&buf.filled()[before..], |frame| watch.received(frame, now));
+        let Self { inbound, watch, burst, .. } = this;
+        let walked = inbound.walk(&buf.filled()[before..], |frame| {
+            *burst += 1;
+            watch.received(frame, now)
+        });
         this.seen.in_head.set(inbound.is_in_field_block());
         this.tell();
         Poll::Ready(walked.map_err(|flood| {
