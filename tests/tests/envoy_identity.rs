@@ -301,7 +301,7 @@ async fn envoy_takes_secrets_from_files_as_istios_agent_names_them() {
         std::fs::write(file("chain.pem"), svid.chain_pem()).expect("a file can be written");
         std::fs::write(file("key.pem"), svid.key().to_pem().as_bytes()).expect("a file can be written");
     };
-    write(&*served.watch().ready().await.expect("a certificate"));
+    write(&served.watch().ready().await.expect("a certificate"));
     std::fs::write(file("root.pem"), ca.trust_bundle().to_pem()).expect("a file can be written");
     let own = format!("file-cert:{}~{}", file("chain.pem").display(), file("key.pem").display());
     let roots = format!("file-root:{}", file("root.pem").display());

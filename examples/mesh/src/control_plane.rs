@@ -92,10 +92,10 @@ async fn control_plane(args: ControlPlaneArgs) -> anyhow::Result<u8> {
     let servers: Vec<XdsServer> = std::iter::once(secured.clone()).chain(open.clone()).collect();
     // A proxy that refuses the control plane's certificate, which may be revoked or too old for its clock, leads to a new one.
     let renewal = tls::RenewOnRefusal::new(own.renewer(), authority.clock());
-    let mut secure_port = ListenConfig::default();
-    secure_port.handshake_errors = HandshakeErrors::new(move |error| {
+    let handshake_errors = HandshakeErrors::new(move |error| {
         renewal.note_io(error);
     });
+    let secure_port = ListenConfig { handshake_errors, ..ListenConfig::default() };
     let handshakes = secure_port.failed_handshakes.clone();
     tokio::spawn(admin::serve(
         admin,
