@@ -9,6 +9,7 @@
 //! `listener.ADDR.downstream_cx_total`. The Prometheus form takes the variable parts out as labels, as Envoy's default
 //! tag extraction does; unlike there, a cluster name or prefix that has dots in it is one label, whole.
 
+mod block;
 mod histogram;
 mod prometheus;
 mod registry;
@@ -16,6 +17,7 @@ mod tags;
 mod text;
 mod value;
 
+pub(crate) use block::{Kind, Table};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use registry::{Stats, StatsOptions};
 pub use text::{StatKind, StatsQuery};

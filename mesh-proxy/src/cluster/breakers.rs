@@ -5,7 +5,7 @@ use std::sync::{
 
 use crate::{
     model::{CircuitBreakers, Thresholds},
-    stats::{Gauge, Stats},
+    stats::{Gauge, Kind, Stats, Table},
 };
 
 /// A circuit breaker was open.
@@ -35,6 +35,20 @@ pub(crate) enum BreakerKind {
     Retries,
 }
 
+/// In the order of [`BreakerKind`].
+static OPEN: Table = &[
+    ("cx_open", Kind::Gauge),
+    ("rq_pending_open", Kind::Gauge),
+    ("rq_open", Kind::Gauge),
+    ("rq_retry_open", Kind::Gauge),
+];
+static REMAINING: Table = &[
+    ("remaining_cx", Kind::Gauge),
+    ("remaining_pending", Kind::Gauge),
+    ("remaining_rq", Kind::Gauge),
+    ("remaining_retries", Kind::Gauge),
+];
+
 /// The circuit breakers of a cluster (`cluster.v3.CircuitBreakers`), counted over all workers.
 ///
 /// As in Envoy the limits are soft: workers that admit at the same instant may pass one by a few.
@@ -56,14 +70,16 @@ impl Breakers {
     #[must_use]
     pub fn new(limits: &CircuitBreakers, stats: &Stats, stat_name: &str) -> Arc<Self> {
         let level = |name: &str, limits: &Thresholds| {
-            let gauge = |what: &str| stats.gauge(&format!("cluster.{stat_name}.circuit_breakers.{name}.{what}"));
+            let prefix = format!("cluster.{stat_name}.circuit_breakers.{name}.");
+            let gauges = |table| {
+                let mut handles = stats.block(&prefix, table);
+                std::array::from_fn(|_| handles.gauge())
+            };
             let level = Level {
                 limits: limits.clone(),
                 used: Default::default(),
-                open: ["cx_open", "rq_pending_open", "rq_open", "rq_retry_open"].map(gauge),
-                remaining: limits
-                    .track_remaining
-                    .then(|| ["remaining_cx", "remaining_pending", "remaining_rq", "remaining_retries"].map(gauge)),
+                open: gauges(OPEN),
+                remaining: limits.track_remaining.then(|| gauges(REMAINING)),
             };
             for kind in [BreakerKind::Connections, BreakerKind::Pending, BreakerKind::Requests, BreakerKind::Retries] {
                 level.show(kind);

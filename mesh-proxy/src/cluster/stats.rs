@@ -1,7 +1,7 @@
 use std::sync::OnceLock;
 
 use super::EjectionCause;
-use crate::stats::{Counter, Gauge, Histogram, Stats};
+use crate::stats::{Counter, Gauge, Histogram, Kind, Stats, Table};
 
 macro_rules! cluster_stats {
     ($(counter $counter:ident $cname:literal $cdoc:literal;)* $(gauge $gauge:ident $gname:literal $gdoc:literal;)*) => {
@@ -19,16 +19,25 @@ macro_rules! cluster_stats {
             codes: [OnceLock<Box<CodeClass>>; 5],
         }
 
+        static TABLE: Table = &[
+            $(($cname, Kind::Counter),)*
+            $(($gname, Kind::Gauge),)*
+            ("upstream_rq_time", Kind::Histogram),
+            ("upstream_cx_connect_ms", Kind::Histogram),
+        ];
+
         impl ClusterStats {
             /// Looks up every handle once.
             #[must_use]
             pub fn new(stats: &Stats, stat_name: &str) -> Self {
                 let prefix = format!("cluster.{stat_name}.");
+                // In the order of the table.
+                let mut handles = stats.block(&prefix, TABLE);
                 Self {
-                    $($counter: stats.counter(&format!("{prefix}{}", $cname)),)*
-                    $($gauge: stats.gauge(&format!("{prefix}{}", $gname)),)*
-                    upstream_rq_time: stats.histogram(&format!("{prefix}upstream_rq_time")),
-                    upstream_cx_connect_ms: stats.histogram(&format!("{prefix}upstream_cx_connect_ms")),
+                    $($counter: handles.counter(),)*
+                    $($gauge: handles.gauge(),)*
+                    upstream_rq_time: handles.histogram(),
+                    upstream_cx_connect_ms: handles.histogram(),
                     codes: Default::default(),
                     stats: stats.clone(),
                     prefix,

@@ -1,12 +1,9 @@
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use super::value::shard;
+use super::block::{Block, Kind};
 
 /// Upper bounds of the buckets, inclusive: Envoy's default ones (`source/common/stats/histogram_impl.cc`). The last bucket,
 /// without a bound, comes behind them. Times are in milliseconds.
@@ -35,16 +32,15 @@ pub(super) const BOUNDS: [f64; 19] = [
 /// Quantiles that `/stats` shows.
 pub(super) const QUANTILES: [f64; 10] = [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0];
 
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Shard {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
-    sum: AtomicU64,
-}
+/// Cells of a histogram: its buckets, and the sum of the values.
+pub(super) const WIDTH: usize = BOUNDS.len() + 2;
 
 /// A distribution. Cheap to clone; clones record into the same one.
 #[derive(Clone, Debug)]
-pub struct Histogram(Arc<[Shard]>);
+pub struct Histogram {
+    block: Arc<Block>,
+    first: u32,
+}
 
 impl Histogram {
     /// A histogram that no registry lists.
@@ -54,17 +50,20 @@ impl Histogram {
     }
 
     pub(super) fn with_shards(shards: usize) -> Self {
-        Self((0..shards.max(1)).map(|_| Shard::default()).collect())
+        Self::of(&Block::new(&[("", Kind::Histogram)], shards), 0)
+    }
+
+    pub(super) fn of(block: &Arc<Block>, first: usize) -> Self {
+        Self { block: block.clone(), first: first as u32 }
     }
 
     /// Records one value, in the unit the name says.
     pub fn record(&self, value: u64) {
         #[allow(clippy::cast_precision_loss)] // bounds end at 3.6e6
         let bucket = BOUNDS.partition_point(|bound| *bound < value as f64);
-        let index = if self.0.len() == 1 { 0 } else { shard() % self.0.len() };
-        let shard = &self.0[index];
-        shard.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        shard.sum.fetch_add(value, Ordering::Relaxed);
+        let first = self.first as usize;
+        self.block.cell(first + bucket).fetch_add(1, Ordering::Relaxed);
+        self.block.cell(first + WIDTH - 1).fetch_add(value, Ordering::Relaxed);
     }
 
     /// Records a time in whole milliseconds.
@@ -75,14 +74,11 @@ impl Histogram {
     /// What was recorded so far.
     #[must_use]
     pub fn snapshot(&self) -> HistogramSnapshot {
-        let mut snapshot = HistogramSnapshot::default();
-        for shard in self.0.iter() {
-            for (total, bucket) in snapshot.buckets.iter_mut().zip(&shard.buckets) {
-                *total += bucket.load(Ordering::Relaxed);
-            }
-            snapshot.sum = snapshot.sum.wrapping_add(shard.sum.load(Ordering::Relaxed));
+        let first = self.first as usize;
+        HistogramSnapshot {
+            buckets: std::array::from_fn(|bucket| self.block.sum(first + bucket)),
+            sum: self.block.sum(first + WIDTH - 1),
         }
-        snapshot
     }
 }
 

@@ -1,31 +1,13 @@
-use std::{
-    cell::Cell,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
-    },
-};
+use std::sync::{Arc, atomic::Ordering};
 
-/// The shard of this thread: threads are numbered when they first count something.
-pub(super) fn shard() -> usize {
-    thread_local!(static SHARD: Cell<usize> = const { Cell::new(usize::MAX) });
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    SHARD.with(|shard| {
-        if shard.get() == usize::MAX {
-            shard.set(NEXT.fetch_add(1, Ordering::Relaxed));
-        }
-        shard.get()
-    })
-}
-
-/// A cache line of its own.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Padded(AtomicU64);
+use super::block::{Block, GaugeCell, Kind};
 
 /// A number that only grows. Cheap to clone; clones count into the same number.
 #[derive(Clone, Debug)]
-pub struct Counter(Arc<[Padded]>);
+pub struct Counter {
+    block: Arc<Block>,
+    cell: u32,
+}
 
 impl Counter {
     /// A counter that no registry lists.
@@ -35,7 +17,11 @@ impl Counter {
     }
 
     pub(super) fn with_shards(shards: usize) -> Self {
-        Self((0..shards.max(1)).map(|_| Padded::default()).collect())
+        Self::of(&Block::new(&[("", Kind::Counter)], shards), 0)
+    }
+
+    pub(super) fn of(block: &Arc<Block>, cell: usize) -> Self {
+        Self { block: block.clone(), cell: cell as u32 }
     }
 
     /// Adds one.
@@ -45,39 +31,48 @@ impl Counter {
 
     /// Adds `n`.
     pub fn add(&self, n: u64) {
-        let shard = if self.0.len() == 1 { 0 } else { shard() % self.0.len() };
-        self.0[shard].0.fetch_add(n, Ordering::Relaxed);
+        self.block.cell(self.cell as usize).fetch_add(n, Ordering::Relaxed);
     }
 
     /// The count so far.
     #[must_use]
     pub fn value(&self) -> u64 {
-        self.0.iter().map(|shard| shard.0.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+        self.block.sum(self.cell as usize)
     }
 }
 
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct GaugeInner {
-    value: AtomicI64,
-    used: AtomicBool,
+/// A number that goes up and down. Cheap to clone; clones share the number.
+#[derive(Clone, Debug)]
+pub struct Gauge {
+    block: Arc<Block>,
+    at: u32,
 }
 
-/// A number that goes up and down. Cheap to clone; clones share the number.
-#[derive(Clone, Debug, Default)]
-pub struct Gauge(Arc<GaugeInner>);
+impl Default for Gauge {
+    fn default() -> Self {
+        Self::detached()
+    }
+}
 
 impl Gauge {
     /// A gauge that no registry lists.
     #[must_use]
     pub fn detached() -> Self {
-        Self::default()
+        Self::of(&Block::new(&[("", Kind::Gauge)], 1), 0)
+    }
+
+    pub(super) fn of(block: &Arc<Block>, at: usize) -> Self {
+        Self { block: block.clone(), at: at as u32 }
+    }
+
+    fn cell(&self) -> &GaugeCell {
+        self.block.gauge(self.at as usize)
     }
 
     /// Replaces the value.
     pub fn set(&self, value: u64) {
         self.touch();
-        self.0.value.store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.cell().value.store(i64::try_from(value).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
     /// Adds one.
@@ -93,13 +88,13 @@ impl Gauge {
     /// Adds `n`.
     pub fn add(&self, n: u64) {
         self.touch();
-        self.0.value.fetch_add(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.cell().value.fetch_add(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
     /// Takes `n` away.
     pub fn sub(&self, n: u64) {
         self.touch();
-        self.0.value.fetch_sub(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
+        self.cell().value.fetch_sub(i64::try_from(n).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
     /// Adds one until the guard is dropped.
@@ -112,18 +107,19 @@ impl Gauge {
     /// The value now; never below zero.
     #[must_use]
     pub fn value(&self) -> u64 {
-        u64::try_from(self.0.value.load(Ordering::Relaxed)).unwrap_or(0)
+        u64::try_from(self.cell().value.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Whether it was ever changed.
     #[must_use]
     pub fn used(&self) -> bool {
-        self.0.used.load(Ordering::Relaxed)
+        self.cell().used.load(Ordering::Relaxed)
     }
 
     fn touch(&self) {
-        if !self.0.used.load(Ordering::Relaxed) {
-            self.0.used.store(true, Ordering::Relaxed);
+        let used = &self.cell().used;
+        if !used.load(Ordering::Relaxed) {
+            used.store(true, Ordering::Relaxed);
         }
     }
 }
