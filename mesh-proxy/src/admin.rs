@@ -29,6 +29,7 @@ use std::{
 
 pub use dump::{ConfigDump, ResourceDump, ResourceError, ResourceVersion, TypeDump};
 pub use listeners::ListenerStatus;
+use mesh_xds_api::envoy::config::core::v3::Node;
 use serde_json::Value;
 pub use server::Admin;
 
@@ -130,8 +131,8 @@ pub struct ServerInfo {
     pub concurrency: usize,
     /// Time listeners have to drain.
     pub drain_time: Duration,
-    /// The node, as JSON of `core.v3.Node`.
-    pub node: Value,
+    /// The node.
+    pub node: Node,
 }
 
 impl ServerInfo {
@@ -149,7 +150,7 @@ impl ServerInfo {
                 "mode": "Serve",
                 "disable_hot_restart": true,
             },
-            "node": self.node,
+            "node": mesh_xds_api::json::to_value(&self.node),
         })
     }
 }

@@ -99,7 +99,7 @@ async fn call(live: bool, method: Method, uri: &str) -> (u16, String) {
         started: Instant::now(),
         concurrency: 2,
         drain_time: Duration::from_secs(600),
-        node: json!({"id": "n"}),
+        node: Node { id: "n".into(), ..Node::default() },
     };
     let admin = Admin::new(stats, Arc::new(Fake { live, quits: AtomicUsize::new(0) }), info);
     let response = handler::answer(&admin, &method, &uri.parse::<Uri>().unwrap());
@@ -222,7 +222,7 @@ async fn served_over_http() {
         started: Instant::now(),
         concurrency: 1,
         drain_time: Duration::ZERO,
-        node: Value::Null,
+        node: Node::default(),
     };
     let admin = Admin::new(Stats::default(), Arc::new(Fake { live: true, quits: AtomicUsize::new(0) }), info);
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -3,11 +3,12 @@
 //! Generated types drop what they do not know, and a translator reads only what it knows. So what arrives is compared, on
 //! its bytes, with tables written beside the translators: a field that is set and in no table is refused with its path.
 
+mod compile;
+
 use std::{collections::HashMap, fmt::Write as _, sync::OnceLock};
 
-use mesh_xds_api::{any::Any, descriptor_pool};
+use mesh_xds_api::any::Any;
 use prost::encoding::{WireType, decode_key, decode_varint};
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use super::FieldError;
 
@@ -113,7 +114,7 @@ impl Audit {
     /// The fields which are set and not supported, [`MAX_FIELDS`] at most; or that the bytes are malformed.
     pub fn check(&self, any: &Any) -> Result<(), Vec<FieldError>> {
         let name = any.type_url.rsplit('/').next().unwrap_or_default();
-        let compiled = self.compiled.get_or_init(|| compile(self.tables));
+        let compiled = self.compiled.get_or_init(|| compile::compile(self.tables));
         let Some(&message) = compiled.by_name.get(name) else {
             return Err(vec![FieldError::new("", format!("{name} is not carried"))]);
         };
@@ -141,56 +142,6 @@ impl Audit {
             }
         }
         seen
-    }
-}
-
-fn compile(tables: &'static [&'static [MessageTable]]) -> Compiled {
-    let mut compiled = Compiled::default();
-    for table in tables.iter().copied().flatten() {
-        let next = compiled.by_name.len();
-        compiled.by_name.entry(table.message).or_insert(next);
-    }
-    compiled.messages.resize_with(compiled.by_name.len(), HashMap::new);
-    let mut done = vec![false; compiled.by_name.len()];
-    for table in tables.iter().copied().flatten() {
-        let at = compiled.by_name[table.message];
-        if std::mem::replace(&mut done[at], true) {
-            continue;
-        }
-        let Some(descriptor) = descriptor_pool().get_message_by_name(table.message) else { continue };
-        compiled.messages[at] = fields(&descriptor, table, &compiled.by_name);
-    }
-    compiled
-}
-
-fn fields(
-    descriptor: &MessageDescriptor,
-    table: &MessageTable,
-    known: &HashMap<&'static str, usize>,
-) -> HashMap<u32, Field> {
-    let field = |field: FieldDescriptor| {
-        let name = field.name();
-        let verdict = if table.irrelevant.iter().any(|(f, _)| *f == name) {
-            Verdict::Leaf
-        } else if table.carried.contains(&name) || table.limited.iter().any(|(f, _)| *f == name) {
-            inside(&field, known)
-        } else {
-            Verdict::Refused { presence: field.supports_presence() || field.is_list() || field.is_map() }
-        };
-        (field.number(), Field { name: name.to_owned(), repeated: field.is_list(), verdict })
-    };
-    descriptor.fields().map(field).collect()
-}
-
-fn inside(field: &FieldDescriptor, known: &HashMap<&'static str, usize>) -> Verdict {
-    let Kind::Message(message) = field.kind() else { return Verdict::Leaf };
-    if message.is_map_entry() {
-        return Verdict::Map(Box::new(inside(&message.map_entry_value_field(), known)));
-    }
-    match message.full_name() {
-        "google.protobuf.Any" => Verdict::Any,
-        name if is_plain(name) => Verdict::Leaf,
-        name => known.get(name).map_or(Verdict::Refused { presence: true }, |at| Verdict::Message(*at)),
     }
 }
 
@@ -355,8 +306,9 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], Malformed> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use mesh_xds_api::json;
+    use mesh_xds_api::{descriptor_pool, json};
     use proptest::prelude::*;
+    use prost_reflect::Kind;
     use serde_json::json;
 
     use super::*;

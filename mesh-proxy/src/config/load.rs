@@ -65,7 +65,7 @@ impl Bootstrap {
     pub fn from_value(value: Value, filters: &FilterRegistry) -> Result<Self, LoadError> {
         // An empty file is an empty bootstrap.
         let value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
-        let message: ProtoBootstrap = json::from_value(&value).map_err(|error| {
+        let message: ProtoBootstrap = json::from_value_once(&value).map_err(|error| {
             let (path, reason) = locate::locate(&value);
             LoadError::Field { path, reason: reason.unwrap_or_else(|| error.to_string()) }
         })?;

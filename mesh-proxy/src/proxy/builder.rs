@@ -15,7 +15,7 @@ use crate::{
     access_log::LogSinks,
     admin::ServerInfo,
     cluster::ClusterDeps,
-    config::Bootstrap,
+    config::{Bootstrap, value::object},
     filter::FilterRegistry,
     istio::{DEFAULT_MAX_LABEL_SETS, IstioMetrics, NodeFacts},
     model::Address,
@@ -110,9 +110,9 @@ impl ProxyBuilder {
     pub fn build(self) -> Result<Proxy, ProxyError> {
         let concurrency =
             self.concurrency.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let node_json = mesh_xds_api::json::to_value(&self.bootstrap.node);
+        let node = self.bootstrap.node.clone();
         let facts = self.node.unwrap_or_else(|| {
-            node_json.get("metadata").and_then(|m| m.as_object()).map(NodeFacts::from_metadata).unwrap_or_default()
+            node.metadata.as_ref().map(|fields| NodeFacts::from_metadata(&object(fields))).unwrap_or_default()
         });
         let admin = self.bootstrap.admin.as_ref().map(bind_admin).transpose()?;
         let secrets = SecretStore::default();
@@ -138,7 +138,7 @@ impl ProxyBuilder {
             started: Instant::now(),
             concurrency,
             drain_time: self.drain_time,
-            node: node_json,
+            node,
         };
         Ok(Proxy {
             handle: ProxyHandle { inner: Arc::new(inner) },

@@ -7,10 +7,11 @@
 use base64::Engine as _;
 use prost::{Message, Name};
 use prost_reflect::{
-    DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, ReflectMessage, SerializeOptions, Value,
+    DescriptorPool, DeserializeOptions, DynamicMessage, Kind, MessageDescriptor, ReflectMessage, SerializeOptions,
+    Value,
 };
 
-use crate::{any::Any, descriptor_pool};
+use crate::{any::Any, descriptor_pool, descriptors::with_pool_for_once};
 
 /// How many `Any`s within each other are expanded. Envoy's own configuration nests about five.
 const MAX_NESTED_ANY: usize = 16;
@@ -79,6 +80,21 @@ pub fn from_value<M: Message + Name + Default>(value: &serde_json::Value) -> Res
     dynamic.transcode_to().map_err(|e| ParseError::Mismatch { type_name: M::full_name(), reason: e.to_string() })
 }
 
+/// As [`from_value`], for a process that reads texts at its start only: the descriptors, some 10 MB, are not kept, unless
+/// [`descriptor_pool`] was asked for before.
+///
+/// # Errors
+/// As [`from_value`].
+pub fn from_value_once<M: Message + Name + Default>(value: &serde_json::Value) -> Result<M, ParseError> {
+    let mismatch = |reason: String| ParseError::Mismatch { type_name: M::full_name(), reason };
+    let mut bytes = Vec::with_capacity(4096);
+    with_pool_for_once(|pool| {
+        let dynamic = dynamic_in(pool, &M::full_name(), value, &DeserializeOptions::new())?;
+        dynamic.encode(&mut bytes).map_err(|e| mismatch(e.to_string()))
+    })?;
+    M::decode(bytes.as_slice()).map_err(|e| mismatch(e.to_string()))
+}
+
 /// As [`from_value`], but fields that are not known are passed over, as in the binary form: for messages of a peer that may
 /// be newer.
 ///
@@ -111,8 +127,16 @@ fn dynamic_with_options(
     value: &serde_json::Value,
     options: &DeserializeOptions,
 ) -> Result<DynamicMessage, ParseError> {
-    let descriptor =
-        descriptor_pool().get_message_by_name(name).ok_or_else(|| ParseError::UnknownType(name.to_owned()))?;
+    dynamic_in(descriptor_pool(), name, value, options)
+}
+
+fn dynamic_in(
+    pool: &DescriptorPool,
+    name: &str,
+    value: &serde_json::Value,
+    options: &DeserializeOptions,
+) -> Result<DynamicMessage, ParseError> {
+    let descriptor = pool.get_message_by_name(name).ok_or_else(|| ParseError::UnknownType(name.to_owned()))?;
     DynamicMessage::deserialize_with_options(descriptor, value, options)
         .map_err(|e| ParseError::Mismatch { type_name: name.to_owned(), reason: e.to_string() })
 }
@@ -269,6 +293,17 @@ load_assignment: {cluster_name: a}
         assert_eq!(json["connect_timeout"], "0.250s");
         assert_eq!(json["type"], "STRICT_DNS");
         assert_eq!(from_value::<Cluster>(&json).unwrap(), cluster);
+    }
+
+    #[test]
+    fn reading_once_is_reading() {
+        let value = value_from_yaml(CLUSTER).unwrap();
+        let once = || from_value_once::<Cluster>(&value).unwrap();
+        let before = once();
+        assert_eq!(before, from_value::<Cluster>(&value).unwrap());
+        assert_eq!(before, once(), "the same with descriptors that are kept");
+        let error = from_value_once::<Cluster>(&serde_json::json!({"nmae": "x"})).unwrap_err();
+        assert!(error.to_string().contains("nmae"), "{error}");
     }
 
     #[test]

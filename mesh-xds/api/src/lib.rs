@@ -23,7 +23,7 @@ pub mod references;
 pub mod type_url;
 pub mod validate;
 
-pub use descriptors::{DESCRIPTOR_SET, descriptor_pool};
+pub use descriptors::{DESCRIPTOR_SET, descriptor_pool, file_descriptors};
 pub use type_url::TypeUrl;
 
 #[allow(missing_docs, rustdoc::all, clippy::all, unreachable_pub, dead_code)] // generated: Envoy's own pages document it
