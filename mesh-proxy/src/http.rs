@@ -20,6 +20,7 @@ mod premature;
 mod prepare;
 mod redirect;
 mod replies;
+mod resting;
 mod retry;
 mod rewrite;
 mod router;

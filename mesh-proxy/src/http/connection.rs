@@ -31,6 +31,7 @@ use super::{
     },
     manager,
     premature::PrematureResets,
+    resting::Resting,
     stream_task::{FlushClock, StreamExec},
 };
 use crate::{
@@ -260,13 +261,13 @@ async fn serve_http1(connection: &Rc<Connection>, io: ServerIo, drain: DrainWatc
     // Boxed, since the codec would keep its room while the connection is idle.
     let service = service_fn(move |request| Box::pin(manager::serve(served.clone(), request)));
     let io = Http1Io::new(io, Framing::new(model.http1.allow_chunked_length), connection.heads.clone());
-    let mut conn = builder.serve_connection(TokioIo::new(io), service).with_upgrades();
-    let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+    let quiet = || connection.active.get() == 0 && !connection.heads.is_arriving();
+    let mut conn = Resting::new(builder, io, service, quiet);
     let flush = |_: &mut Context<'_>| Poll::Ready(Ok(()));
-    let result = drive(Pin::new(&mut conn), connection, drain, shut_down, flush, false).await;
+    let result = drive(Pin::new(&mut conn), connection, drain, Resting::graceful_shutdown, flush, false).await;
     if connection.ending.get() || result.is_err() {
-        let Some(parts) = conn.into_parts() else { return result };
-        let mut io = parts.io.into_inner().into_inner();
+        let Some(io) = conn.into_io() else { return result };
+        let mut io = io.into_inner();
         if connection.head_timed_out.get() {
             // A client that is gone needs no answer.
             let _ = io.write_all(&head_timeout_answer(model, SystemTime::now())).await;
