@@ -51,6 +51,10 @@ impl Bootstrap {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn from_text(text: &str, filters: &FilterRegistry) -> Result<Self, LoadError> {
+        // Of a text that is right nothing is kept but the message. One that is not is read again, to tell where.
+        if let Ok(message) = json::from_yaml_once::<ProtoBootstrap>(text) {
+            return Ok(Self::from_message(&message, filters)?);
+        }
         let value = json::value_from_yaml(text).map_err(|error| match error {
             json::ParseError::Syntax(reason) => LoadError::Syntax(reason),
             error => LoadError::Syntax(error.to_string()),

@@ -86,13 +86,37 @@ pub fn from_value<M: Message + Name + Default>(value: &serde_json::Value) -> Res
 /// # Errors
 /// As [`from_value`].
 pub fn from_value_once<M: Message + Name + Default>(value: &serde_json::Value) -> Result<M, ParseError> {
-    let mismatch = |reason: String| ParseError::Mismatch { type_name: M::full_name(), reason };
-    let mut bytes = Vec::with_capacity(4096);
-    with_pool_for_once(|pool| {
-        let dynamic = dynamic_in(pool, &M::full_name(), value, &DeserializeOptions::new())?;
-        dynamic.encode(&mut bytes).map_err(|e| mismatch(e.to_string()))
-    })?;
-    M::decode(bytes.as_slice()).map_err(|e| mismatch(e.to_string()))
+    let mut bytes = Vec::with_capacity(ENCODED);
+    with_pool_for_once(|pool| encode_value(pool, &M::full_name(), value, &mut bytes))?;
+    decode_own(&bytes)
+}
+
+/// As [`value_from_yaml`] and [`from_value_once`], and the value is not kept either.
+///
+/// # Errors
+/// As [`from_value`], and [`ParseError::Syntax`].
+pub fn from_yaml_once<M: Message + Name + Default>(text: &str) -> Result<M, ParseError> {
+    let mut bytes = Vec::with_capacity(ENCODED);
+    with_pool_for_once(|pool| encode_value(pool, &M::full_name(), &value_from_yaml(text)?, &mut bytes))?;
+    decode_own(&bytes)
+}
+
+/// Room that an encoded message begins with.
+const ENCODED: usize = 4096;
+
+fn encode_value(
+    pool: &DescriptorPool,
+    name: &str,
+    value: &serde_json::Value,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ParseError> {
+    let dynamic = dynamic_in(pool, name, value, &DeserializeOptions::new())?;
+    let mismatch = |e: prost::EncodeError| ParseError::Mismatch { type_name: name.to_owned(), reason: e.to_string() };
+    dynamic.encode(bytes).map_err(mismatch)
+}
+
+fn decode_own<M: Message + Name + Default>(bytes: &[u8]) -> Result<M, ParseError> {
+    M::decode(bytes).map_err(|e| ParseError::Mismatch { type_name: M::full_name(), reason: e.to_string() })
 }
 
 /// As [`from_value`], but fields that are not known are passed over, as in the binary form: for messages of a peer that may
@@ -300,6 +324,7 @@ load_assignment: {cluster_name: a}
         let value = value_from_yaml(CLUSTER).unwrap();
         let once = || from_value_once::<Cluster>(&value).unwrap();
         let before = once();
+        assert_eq!(before, from_yaml_once::<Cluster>(CLUSTER).unwrap());
         assert_eq!(before, from_value::<Cluster>(&value).unwrap());
         assert_eq!(before, once(), "the same with descriptors that are kept");
         let error = from_value_once::<Cluster>(&serde_json::json!({"nmae": "x"})).unwrap_err();

@@ -1,12 +1,10 @@
 use std::{cell::Cell, convert::Infallible, rc::Rc};
 
-use futures::{FutureExt as _, poll};
 use ::http::Response;
+use futures::{FutureExt as _, poll};
 use http_body_util::Full;
 use hyper::{body::Bytes, service::service_fn};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
 
