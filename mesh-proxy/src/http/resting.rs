@@ -57,7 +57,7 @@ enum State<I, S>
 where
     S: HttpService<Incoming>,
 {
-    Working(Codec<I, S>),
+    Working(Box<Codec<I, S>>),
     Resting(Watched<I>, S),
     /// Without a stream if that was handed over to another protocol.
     Ended(Option<Watched<I>>),
@@ -87,7 +87,7 @@ where
     {
         match std::mem::replace(&mut self.state, State::Ended(None)) {
             State::Working(mut codec) => {
-                Pin::new(&mut codec).graceful_shutdown();
+                Pin::new(&mut *codec).graceful_shutdown();
                 self.state = State::Working(codec);
             }
             State::Resting(io, _) => self.state = State::Ended(Some(io)),
@@ -120,7 +120,8 @@ where
 
     fn work(&mut self, io: Watched<I>, service: S) {
         self.signs.moved.store(true, Relaxed);
-        self.state = State::Working(self.builder.serve_connection(TokioIo::new(io), service).with_upgrades());
+        let codec = self.builder.serve_connection(TokioIo::new(io), service).with_upgrades();
+        self.state = State::Working(Box::new(codec));
     }
 
     /// Waits until the connection was quiet for long enough. The timer is only looked at when it is over: it is not set
@@ -158,7 +159,7 @@ where
         loop {
             match &mut this.state {
                 State::Working(codec) => {
-                    let result = Pin::new(codec).poll(cx);
+                    let result = Pin::new(&mut **codec).poll(cx);
                     if result.is_ready() {
                         return result;
                     }
