@@ -21,6 +21,9 @@ const TYPES: &[&str] = &[
     "envoy.config.core.v3.Http2ProtocolOptions",
 ];
 
+/// The empty field 1000, which no message has.
+const UNKNOWN: [u8; 3] = [0xc2, 0x3e, 0x00];
+
 /// Choices, one after the other; the first again after the last.
 struct Choices<'a>(std::iter::Cycle<std::slice::Iter<'a, u8>>);
 
@@ -35,7 +38,11 @@ fn arbitrary(descriptor: &MessageDescriptor, choices: &mut Choices<'_>, depth: u
     let mut message = DynamicMessage::new(descriptor.clone());
     if descriptor.full_name() == "google.protobuf.Any" {
         let inner = descriptor_pool().get_message_by_name(TYPES[choices.below(TYPES.len())]).unwrap();
-        let content = if depth == 0 { Vec::new() } else { arbitrary(&inner, choices, depth - 1).encode_to_vec() };
+        let mut content = if depth == 0 { Vec::new() } else { arbitrary(&inner, choices, depth - 1).encode_to_vec() };
+        if content.is_empty() {
+            // An empty one is not written, and would merge into one type with another's content.
+            content.extend(UNKNOWN);
+        }
         message.set_field_by_name("type_url", Value::String(format!("type.googleapis.com/{}", inner.full_name())));
         message.set_field_by_name("value", Value::Bytes(content.into()));
         return message;
