@@ -155,7 +155,11 @@ fn a_killed_sidecar_costs_only_its_own_workload() {
     wait::until("a cause in the access log", Duration::from_secs(5), || {
         let log = std::fs::read_to_string(&log).ok()?;
         log.lines()
-            .any(|l| l.contains("/details/0") && l.contains(" 503 ") && (l.contains(" UF") || l.contains(" UH")))
+            .any(|l| {
+                l.contains("/details/0")
+                    && l.contains(" 503 ")
+                    && (l.contains(" UF") || l.contains(",UF") || l.contains(" UH"))
+            })
             .then_some(())
     });
 }

@@ -50,13 +50,6 @@ pub(crate) const KNOWN: &[Known] = &[
         explains: |_, d| d.aspect.ends_with("x-envoy-expected-rq-timeout-ms") && close(&d.mesh, &d.envoy),
     },
     Known {
-        id: "empty-body-length",
-        explains: |case, d| {
-            let to_http2 = case.path.starts_with("/http2") || case.http2 && case.path.starts_with("/mixed");
-            to_http2 && d.aspect == "request header content-length" && d.mesh == "[\"0\"]" && d.envoy == "none"
-        },
-    },
-    Known {
         id: "impossible-authority",
         explains: |case, d| case.http2 && d.aspect.ends_with("header :authority") && d.envoy.contains('/'),
     },
