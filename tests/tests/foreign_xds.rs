@@ -203,13 +203,13 @@ fn drive(api_type: &str) {
     let mut refused = listener("bad", free_port());
     refused["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0]["typed_config"]["start_child_span"] =
         json!(true);
-    refused["filter_chains"][0]["filters"][0]["typed_config"]["local_reply_config"] =
-        json!({"body_format": {"text_format": "x"}});
+    refused["filter_chains"][0]["filters"][0]["typed_config"]["proxy_status_config"] =
+        json!({"set_recommended_response_code": true});
     bad.push(refused);
     setup.change(&bad);
     let nack = wait::until("a NACK", SOON, || setup.events("nack").into_iter().next_back());
     let message = nack["message"].as_str().expect("a message");
-    assert!(message.contains("bad") && message.contains("local_reply_config"), "{message}");
+    assert!(message.contains("bad") && message.contains("proxy_status_config"), "{message}");
     assert_eq!(setup.answer().as_deref(), Some("a"));
 
     // Listener removed: its port closes.
