@@ -115,7 +115,9 @@ pub use self::{
         render_json, render_sarif, sort_diagnostics, suppress, worst_level,
     },
     hosts::{DEFAULT_CLUSTER_DOMAIN, full_host, host_covers, is_visible},
-    load::{LoadResult, LoadedMeshConfig, analyze_all, analyze_all_in, load_mesh_config, load_path, load_str},
+    load::{
+        LoadResult, LoadedMeshConfig, analyze_all, analyze_all_in, load_mesh_config, load_path, load_path_and, load_str,
+    },
     model::{Kind, MeshConfig, Object, ObjectKey, ObjectMeta},
     parse::{
         MAX_DEPTH, MAX_DOCUMENTS, MAX_FILE_BYTES, MAX_FILE_NODES, MAX_NODES, MAX_SCALAR_BYTES, Parsed, parse,

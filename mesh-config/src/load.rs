@@ -43,6 +43,17 @@ pub struct LoadResult {
 ///
 /// [`DirectoryScanner`]: crate::DirectoryScanner
 pub fn load_path(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Result<LoadResult, ScanError> {
+    load_path_and(paths, [])
+}
+
+/// Reads files and folders as [`load_path`] does, and `texts`, with their names, as if they were files besides.
+///
+/// # Errors
+/// As [`load_path`].
+pub fn load_path_and<'t>(
+    paths: impl IntoIterator<Item = impl Into<PathBuf>>,
+    texts: impl IntoIterator<Item = (&'t str, &'t [u8])>,
+) -> Result<LoadResult, ScanError> {
     let paths: Vec<PathBuf> = paths.into_iter().map(Into::into).collect();
     let (files, errors) = list_files(&paths)?;
     let mut loaded = LoadResult { files: files.len(), ..LoadResult::default() };
@@ -53,6 +64,10 @@ pub fn load_path(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Result<
             Ok(bytes) => loaded.take(parse_bytes(&file.to_string_lossy(), &bytes), &mut seen),
             Err(error) => loaded.diagnostics.push(unreadable(&file, error).diagnostic()),
         }
+    }
+    for (name, text) in texts {
+        loaded.files += 1;
+        loaded.take(parse_bytes(name, text), &mut seen);
     }
     sort_diagnostics(&mut loaded.diagnostics);
     Ok(loaded)

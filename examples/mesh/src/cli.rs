@@ -276,7 +276,7 @@ pub(crate) struct TranslateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct AnalyzeArgs {
-    /// Files and folders.
+    /// Files and folders; `-` is the standard input.
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// Form of the findings.
@@ -332,7 +332,7 @@ pub(crate) enum Level {
 
 #[derive(Debug, Args)]
 pub(crate) struct ValidateArgs {
-    /// Files and folders.
+    /// Files and folders; `-` is the standard input.
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
     /// Form of the findings.

@@ -4,6 +4,7 @@ mod analyze;
 mod ca;
 mod diff;
 mod explain;
+mod input;
 mod proxy;
 mod rotate;
 mod status;

@@ -2,7 +2,8 @@
 
 use std::{
     fs,
-    process::{Command, Output},
+    io::Write,
+    process::{Command, Output, Stdio},
 };
 
 fn mesh(args: &[&str]) -> Output {
@@ -73,6 +74,26 @@ fn analyze_tells_where_and_exits_with_1() {
     let answer: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(answer["accepted"], false, "{answer}");
     assert!(!answer["errors"].as_array().unwrap().is_empty(), "{answer}");
+}
+
+#[test]
+fn the_standard_input_is_one_of_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("good.yaml"), GOOD).unwrap();
+    let told = |args: &[&str], input: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mesh"));
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (code(&output), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = told(&["analyze", "-", folder.path().to_str().unwrap()], ROUTE);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("IST0101") && text.contains("-:9:") && text.contains("subset: v9"), "{text}");
+    assert_eq!(told(&["validate", "-"], ROUTE).0, Some(0));
+    let (code, text) = told(&["validate", "-"], &ROUTE.replace("hosts:", "host:"));
+    assert!(code == Some(1) && text.contains("host"), "{text}");
 }
 
 #[test]

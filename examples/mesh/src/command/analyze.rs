@@ -8,6 +8,7 @@ use mesh_config::{
     load_path, render_json, render_sarif, sort_diagnostics, suppress, worst_level,
 };
 
+use super::input::Input;
 use crate::{
     cli::{AnalyzeArgs, FindingsOutput, Level},
     exit,
@@ -15,7 +16,8 @@ use crate::{
 
 /// Findings of each object and across all of them. Goes on after schema errors.
 pub(crate) fn analyze(args: AnalyzeArgs) -> anyhow::Result<u8> {
-    let loaded = load_path(&args.paths)?;
+    let input = Input::read(&args.paths)?;
+    let loaded = &input.loaded;
     let mut diagnostics = loaded.diagnostics.clone();
     match &args.mesh_config {
         None => diagnostics.extend(analyze_all(loaded.all_objects())),
@@ -27,11 +29,11 @@ pub(crate) fn analyze(args: AnalyzeArgs) -> anyhow::Result<u8> {
             diagnostics.extend(analyze_all_in(loaded.all_objects(), &settings.mesh));
         }
     }
-    diagnostics.extend(between_clusters(&loaded, &args.cluster)?);
+    diagnostics.extend(between_clusters(loaded, &args.cluster)?);
     suppress(&mut diagnostics, &args.suppress, loaded.all_objects());
     sort_diagnostics(&mut diagnostics);
     match args.output {
-        FindingsOutput::Text => text(&diagnostics, loaded.files),
+        FindingsOutput::Text => text(&diagnostics, &input),
         FindingsOutput::Json => println!("{}", render_json(&diagnostics)),
         FindingsOutput::Sarif => println!("{}", render_sarif(&diagnostics)),
     }
@@ -55,8 +57,8 @@ fn between_clusters(loaded: &LoadResult, others: &[(String, PathBuf)]) -> anyhow
 }
 
 /// Findings with their lines, for people.
-pub(super) fn text(diagnostics: &[Diagnostic], files: usize) {
+pub(super) fn text(diagnostics: &[Diagnostic], input: &Input) {
     let renderer = TextRenderer::new().color(std::io::stdout().is_terminal());
-    print!("{}", renderer.render(diagnostics, |file| std::fs::read_to_string(file).ok()));
-    eprintln!("{} findings in {files} files", diagnostics.len());
+    print!("{}", renderer.render(diagnostics, |file| input.text_of(file)));
+    eprintln!("{} findings in {} files", diagnostics.len(), input.loaded.files);
 }

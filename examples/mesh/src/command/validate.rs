@@ -1,9 +1,9 @@
 //! `mesh validate`.
 
-use mesh_config::{Diagnostic, Level, load_path};
+use mesh_config::{Diagnostic, Level};
 use serde_json::{Value, json};
 
-use super::analyze::text;
+use super::{analyze::text, input::Input};
 use crate::{
     cli::{TextOrJson, ValidateArgs},
     exit,
@@ -11,10 +11,11 @@ use crate::{
 
 /// Each object alone, as an admission check would.
 pub(crate) fn validate(args: ValidateArgs) -> anyhow::Result<u8> {
-    let loaded = load_path(&args.paths)?;
+    let input = Input::read(&args.paths)?;
+    let loaded = &input.loaded;
     let refused = loaded.diagnostics.iter().any(Diagnostic::is_error);
     match args.output {
-        TextOrJson::Text => text(&loaded.diagnostics, loaded.files),
+        TextOrJson::Text => text(&loaded.diagnostics, &input),
         TextOrJson::Json => {
             let of = |level: Level| -> anyhow::Result<Vec<Value>> {
                 loaded.diagnostics.iter().filter(|d| d.level == level).map(|d| Ok(serde_json::to_value(d)?)).collect()
