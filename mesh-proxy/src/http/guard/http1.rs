@@ -107,6 +107,8 @@ struct Head {
     chunked: bool,
     connect: bool,
     upgrade: bool,
+    /// There is a fragment in the first line, which may be longer than what is kept of it.
+    fragment: bool,
     refused: Option<Violation>,
 }
 
@@ -203,21 +205,23 @@ impl Framing {
     }
 
     fn head_line(&mut self, rest: &[u8]) -> Result<usize, (Violation, usize)> {
-        let Some(end) = rest.iter().position(|b| *b == b'\n') else {
-            self.keep(rest);
+        let end = rest.iter().position(|b| *b == b'\n');
+        let here = &rest[..end.unwrap_or(rest.len())];
+        self.head.fragment |= self.head.lines == 0 && here.contains(&b'#');
+        let Some(end) = end else {
+            self.keep(here);
             return Ok(rest.len());
         };
         let n = end + 1;
         if self.line.is_empty() {
-            // The usual case: the line is whole, and needs no copy.
-            let line = &rest[..end];
-            self.head.read(line, false);
-            if line.strip_suffix(b"\r").unwrap_or(line).is_empty() {
+            // The usual case: the line is whole, and needs no copy. No more of it is looked at than if it came in parts.
+            self.head.read(&here[..end.min(KEPT)], end > KEPT);
+            if here.strip_suffix(b"\r").unwrap_or(here).is_empty() {
                 return self.head_ends().map(|()| n).map_err(|v| (v, n));
             }
             return Ok(n);
         }
-        self.keep(&rest[..end]);
+        self.keep(here);
         let line = std::mem::take(&mut self.line);
         let cut = std::mem::take(&mut self.cut);
         self.head.read(&line, cut);
@@ -272,7 +276,7 @@ impl Head {
         self.lines += 1;
         if self.lines == 1 {
             self.connect = line.starts_with(b"CONNECT ");
-            if line.contains(&b'#') {
+            if self.fragment {
                 self.refuse(Violation::Fragment);
             }
             return;

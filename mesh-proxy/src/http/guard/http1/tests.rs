@@ -1,4 +1,4 @@
-use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+use proptest::prelude::{Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 
 use super::{Framing, Seen, Violation};
 
@@ -94,7 +94,53 @@ fn a_length_beside_chunked_can_be_allowed() {
     assert_eq!(framing.heads(), 2);
 }
 
+/// However long the line is before what decides, and in whichever pieces it comes.
+#[test]
+fn long_lines_are_judged_alike_whole_and_in_parts() {
+    let long = "x".repeat(100);
+    let spaces = " ".repeat(100);
+    for (head, expected) in [
+        (format!("GET /{long}#f HTTP/1.1\r\n\r\n"), Some(Violation::Fragment)),
+        (format!("GET / HTTP/1.1\r\ncontent-length:{spaces}5\r\n\r\n"), Some(Violation::Length)),
+        (format!("GET / HTTP/1.1\r\ntransfer-encoding:{spaces}chunked\r\n\r\n"), Some(Violation::Encoding)),
+        (format!("GET / HTTP/1.1\r\nx-{long}: #\r\n\r\n"), None),
+    ] {
+        for size in [1, 7, 64, 1000] {
+            let refused = expected.map(|violation| (violation, head.len()));
+            assert_eq!(feed(head.as_bytes(), size), (refused, 1), "{head:?} by {size}");
+        }
+    }
+}
+
+/// Mostly what lines of a head are made of, so that there are heads.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop::sample::select(vec![
+        "GET / HTTP/1.1\r\n",
+        "content-length",
+        "transfer-encoding",
+        "chunked",
+        "upgrade",
+        ":",
+        " ",
+        "5",
+        "0",
+        "#",
+        "\r\n",
+        "\r\n\r\n",
+        "\n",
+        "x",
+        "12345678901234567890123456789012",
+    ]);
+    let word = prop_oneof![9 => word.prop_map(|word| word.as_bytes().to_vec()), 1 => prop::collection::vec(any::<u8>(), 1..80)];
+    prop::collection::vec(word, 0..30).prop_map(|words| words.concat())
+}
+
 proptest! {
+    #[test]
+    fn however_words_of_heads_are_cut_they_mean_the_same(text in bytes(), size in 1_usize..80) {
+        prop_assert_eq!(feed(&text, size), feed(&text, 100_000));
+    }
+
     #[test]
     fn how_bytes_are_cut_changes_nothing(text in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..9) {
         prop_assert_eq!(feed(&text, size), feed(&text, 1000));
