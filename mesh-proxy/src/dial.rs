@@ -25,13 +25,13 @@ use crate::{
     cluster::{BreakerPermit, ClusterHandle, Host, Overflow},
     filter::TlsInfo,
     model::{Address, Cluster},
-    rt::ReadAhead,
+    rt::{ReadAhead, Socket},
     tls::{TlsError, client_info, failure_text},
 };
 
 pub(crate) use crate::tls::Alpn;
 pub(crate) use proxied::OnBehalf;
-use stream::{Io, OpenConnection, Socket};
+use stream::{Io, OpenConnection};
 
 pub use stream::UpstreamStream;
 

@@ -21,14 +21,14 @@ use super::{
     bind::{Binding, BoundSocket},
     chain_match::ConnectionFacts,
     inspect::{self, Findings, InspectError},
-    io::{Rewound, ServerIo, Socket},
+    io::{Rewound, ServerIo},
 };
 use crate::{
     access_log::LogContext,
     filter::{ConnectionInfo, NetworkFlow, ResponseFlags, StreamInfo, TlsInfo},
     http,
     model::{Address, Listener, ListenerFilter, ListenerFilterKind},
-    rt::ReadAhead,
+    rt::{ReadAhead, Socket},
     tls::server_info,
     worker::{Redirects, WorkerContext, redirect},
 };

@@ -12,10 +12,11 @@ use std::{io, net::SocketAddr, time::Duration};
 pub(crate) use stats::InspectorStats;
 
 use self::tls::Seen;
-use super::io::{Rewound, Socket};
+use super::io::Rewound;
 use crate::{
     model::{Listener, ListenerFilter, ListenerFilterKind, Tlv},
     proxy_protocol,
+    rt::Socket,
 };
 
 /// Bytes the HTTP inspector may read ahead.

@@ -19,7 +19,7 @@ use super::{
     http1::{Framing, Seen, Violation},
     http2::{Flood, FloodWatch, Frames},
 };
-use crate::model::Http2Limits;
+use crate::{model::Http2Limits, rt::write_through};
 
 /// What was seen of the heads of an HTTP/1 connection. One worker writes and reads it; atomics only because the codec
 /// wants its stream to be `Send`.
@@ -94,31 +94,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Http1Io<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Http1Io<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(cx)
-    }
-}
+write_through!(Http1Io);
 
 /// What was seen of the frames of an HTTP/2 connection.
 #[derive(Debug, Default)]
