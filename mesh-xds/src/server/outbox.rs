@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tonic::Status;
 
 use super::budget::Hold;
@@ -78,6 +78,15 @@ fn wait(waker: &mut Option<Waker>, cx: &Context<'_>) {
     }
 }
 
+/// Wakes one end, outside the lock.
+fn wake(mut state: MutexGuard<'_, State>, end: impl FnOnce(&mut State) -> &mut Option<Waker>) {
+    let waker = end(&mut state).take();
+    drop(state);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
 impl Outbox {
     /// Waits until there is room for the next push, or nothing leaves any more. Cancel safe.
     pub(super) async fn room(&self) {
@@ -114,26 +123,18 @@ impl Outbox {
         self.hand_over(self.0.0.lock(), Err(status));
     }
 
-    fn hand_over(&self, mut state: parking_lot::MutexGuard<'_, State>, item: Item) {
+    fn hand_over(&self, mut state: MutexGuard<'_, State>, item: Item) {
         if !state.ended {
             state.next = Some(item);
         }
-        let response = state.response.take();
-        drop(state);
-        if let Some(response) = response {
-            response.wake();
-        }
+        wake(state, |state| &mut state.response);
     }
 
     /// Nothing more is handed over: the response ends behind what is there.
     pub(super) fn close(&self) {
         let mut state = self.0.0.lock();
         state.closed = true;
-        let response = state.response.take();
-        drop(state);
-        if let Some(response) = response {
-            response.wake();
-        }
+        wake(state, |state| &mut state.response);
     }
 
     /// By when the next push must have left. `None` if nothing is on its way.
@@ -165,11 +166,7 @@ impl Outlet {
             wait(&mut state.response, cx);
             return Poll::Pending;
         };
-        let stream = state.stream.take();
-        drop(state);
-        if let Some(stream) = stream {
-            stream.wake();
-        }
+        wake(state, |state| &mut state.stream);
         Poll::Ready(Some(item))
     }
 
@@ -190,12 +187,8 @@ impl Drop for Outlet {
         state.ended = true;
         let framed = state.framed;
         let rest = (state.next.take(), state.take_out(|d| d.number < framed));
-        let stream = state.stream.take();
-        drop(state);
+        wake(state, |state| &mut state.stream);
         drop(rest);
-        if let Some(stream) = stream {
-            stream.wake();
-        }
     }
 }
 

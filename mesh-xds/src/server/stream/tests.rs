@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::stream;
 use mesh_xds_api::{envoy::config::core::v3 as core, google::protobuf::Any};
 use tokio::sync::mpsc;
+use tonic::Code as GrpcCode;
 
 use super::*;
 use crate::{
